@@ -70,7 +70,7 @@ class Comparison:
 
 
 def outcome(call: Callable[[], object]) -> object:
-    """Return the result of a call. If it fails, return the kind of the error and its status."""
+    """Return the result of a call. If the call fails, return the kind and status of the error."""
     try:
         return call()
     except InworldError as error:
@@ -97,7 +97,7 @@ def of_theirs(voice: dict[str, object]) -> tuple[object, ...]:
 
 
 def samples(file: bytes) -> bytes:
-    """Return the samples of a WAV file. Return bytes without a WAV header unchanged."""
+    """Return the samples of a WAV file. If the bytes have no WAV header, return them unchanged."""
     if not file.startswith(b"RIFF"):
         return file
     with wave.open(io.BytesIO(file)) as opened:
@@ -318,7 +318,9 @@ def voices(rows: Comparison, iw: Inworld, tts: inworld_tts.InworldTTS, folder: P
 
 @contextlib.contextmanager
 def eleven_labs(audio: bytes) -> Iterator[str]:
-    """Run a server with the voice API of ElevenLabs and one voice. Yield its address."""
+    """
+    Run a server with the voice API of ElevenLabs and one voice. Yield the address of the server.
+    """
     facts = {"name": "Rachel", "labels": {"language": "en"}, "samples": [{"sample_id": "s"}]}
 
     class Handler(BaseHTTPRequestHandler):

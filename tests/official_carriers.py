@@ -122,7 +122,7 @@ def telnyx_signatures() -> None:
 
 
 def telnyx_parameters() -> None:
-    """Telnyx's package has all parameters, and allows the values of this package."""
+    """Telnyx's package has all parameters that this package sends, and allows their values."""
     codecs = typing.get_args(StreamCodec)
     for codec in ("PCMU", "PCMA", "L16"):
         found = stream_parameters(URL, auth_token="t", parameters={"a": "b"}, codec=codec)

@@ -100,7 +100,7 @@ def faults_in(played: bytes, seconds: float) -> list[str]:
     """
     Compare the played audio with the sent audio, and return the differences.
 
-    The volume may differ from the volume that was sent, but it must not change. No sample of the
+    The volume may differ from the volume that was sent, but must be constant. No sample of the
     noise is 0, so a sample of 0 is a gap.
     """
     found = np.frombuffer(played, "<i2")

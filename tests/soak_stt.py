@@ -1,13 +1,13 @@
 """
 Stream hours of audio as fast as the service accepts it, and lose the connection several times.
 
-The server is scripted and recognizes words that are encoded in the samples. It runs in another
-process, so the memory in the output is that of the client.
+The server is scripted and recognizes words that are encoded in the samples. The server runs in
+another process, so the memory in the output is the memory of the client.
 
-Run with ``python tests/soak_stt.py --hours 1``. The program prints a line for every ten minutes of
-audio. It exits with 1 if a word is lost or repeated, if audio is missing in the usage, or if the
-memory grows. ``--cuts 20`` loses the connection twenty times. ``--rate 50`` sets the rate limit of
-the service to 50 times real time.
+Run this program with ``python tests/soak_stt.py --hours 1``. The program prints a line for every
+ten minutes of audio, and exits with 1 if a word is lost or repeated, if audio is missing in the
+usage, or if the memory grows. ``--cuts 20`` loses the connection twenty times. ``--rate 50`` sends
+at most 50 messages per second, which is five times real time.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Open many TLS connections that read and write at the same time, and count failur
 The server has no faults and runs in another process, so every failure is a fault of the client.
 If two threads use one OpenSSL object at the same time, some connections fail soon after they open.
 
-Run it with ``python -m tests.soak_tls --connections 5000``. It prints one line, and exits with 1
-if a connection failed. The test suite runs the program with fewer connections.
+Run this program with ``python -m tests.soak_tls --connections 5000``. The program prints one line,
+and exits with 1 if a connection failed. The test suite runs the program with fewer connections.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import trustme
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link
 
-# The sizes of the messages: less than a TLS record, several records, and one byte.
+# The sizes of the messages in bytes. A message may be shorter than a TLS record, or need several
+# records.
 SIZES = [1, 300, 4_800, 20_000, 50_000, 700, 16_384, 9_000]
 
 # A time limit that is much longer than a connection needs on a busy machine.

@@ -1,10 +1,10 @@
 """
 Synthesize on many threads with many faults. Each utterance must be complete or raise an error.
 
-Run it with ``python tests/soak_tts.py --seconds 60 --seed 1``. The test suite does not run it. The
-threads of one client speak, interrupt, poll and stop early. The server breaks every third
-connection in some way. At the end, no thread may run, no context may be open, and no context may
-count toward the limit of the account.
+Run this program with ``python tests/soak_tts.py --seconds 60 --seed 1``. The test suite does not
+run the program. The threads of one client speak, interrupt, poll and stop early. The server breaks
+every third connection in some way. At the end, no thread of the client may run, and no place of the
+limiter may be in use.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ THREADS = 40
 
 
 class Soak:
-    """The state that the threads share: the client, the counts, and the faults."""
+    """The client, the counts and the faults that all threads share."""
 
     def __init__(self, iw: Inworld, seconds: float, seed: int) -> None:
         self.iw = iw

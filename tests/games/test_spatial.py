@@ -76,7 +76,8 @@ def test_a_voice_near_the_listener_moves_to_the_middle() -> None:
 )
 def test_rolloff(model: Any, gains: dict[float, float]) -> None:
     """
-    Each model has its own gains. The gain is constant below min_distance and above max_distance.
+    The gain at a distance depends on the model.
+    Nearer than min_distance and farther than max_distance, the gain is constant.
     """
     rolloff = Rolloff(model, min_distance=1, max_distance=10)
 

@@ -52,7 +52,7 @@ def test_json_of_rhubarb() -> None:
 
 
 def test_xml_of_rhubarb() -> None:
-    """The XML has the same cues as the JSON. The name of the file is escaped."""
+    """The XML has the same cues as the JSON. The name of the sound file is escaped."""
     timeline = mouth_timeline(SPEECH)
     root = ElementTree.fromstring(timeline.to_rhubarb_xml("a<b>&.wav").encode())
     cues = json.loads(timeline.to_rhubarb_json())["mouthCues"]
@@ -108,7 +108,8 @@ def test_keyframes_end_at_rest() -> None:
 
 def test_phonemes_and_loudness() -> None:
     """
-    Without visemes, the mouth follows the phonemes. Without phonemes, it follows the loudness.
+    Without visemes, the mouth follows the phonemes.
+    Without visemes and phonemes, the mouth follows the loudness.
     """
     phonemes = (Phoneme("m", "bmp", 0, 100, 0), Phoneme("u", "u", 100, 300, 0))
     spoken = Speech(tone(300, 0.4), AudioEncoding.PCM, RATE_HZ, phonemes=phonemes)
@@ -159,7 +160,9 @@ def test_files(name: str, kind: str | None, begins: str, tmp_path: Path) -> None
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format, a wrong frame rate, and a set without a name for rest are refused."""
+    """
+    An unknown format, a wrong frame rate, and a set of shapes without a shape for rest are refused.
+    """
     timeline = mouth_timeline(SPEECH)
     with pytest.raises(ConfigError, match="format must be one of json, tsv"):
         timeline.save(tmp_path / "a.txt")

@@ -168,7 +168,7 @@ def test_text_in_pieces(iw: Inworld) -> None:
 
 
 def test_cancel(line: VoiceLine) -> None:
-    """A cancelled line is silent at once, and its mouth closes in 80 ms."""
+    """A cancelled line is silent immediately, and the mouth closes within 80 ms."""
     words: list[str] = []
     line.on_word(lambda word: words.append(word.text))
     run_frames(line, 15)
@@ -182,7 +182,7 @@ def test_cancel(line: VoiceLine) -> None:
 
 
 def test_cancel_of_audio_that_was_read() -> None:
-    """``drops`` increases only if the engine has read audio that was not heard yet."""
+    """cancel() increases ``drops`` only if the engine has read audio that was not heard yet."""
     line = started(100)
     run_frames(line, 15)
     assert line.drops == 0
@@ -287,7 +287,9 @@ def test_an_exception_of_the_text_fails_the_line(iw: Inworld) -> None:
 
 
 def test_a_wrong_client_is_no_error_of_the_text() -> None:
-    """The error does not blame the text for an exception of something else."""
+    """
+    If an exception does not come from the text, the error does not name the text as the cause.
+    """
     line = VoiceLine(object(), TEXT, start=True)  # type: ignore[arg-type]
     run_to_end(line)
 
@@ -337,7 +339,7 @@ def test_a_pause_outlasts_the_time_scale(line: VoiceLine) -> None:
 
 
 def test_pull_gives_only_speech() -> None:
-    """``pull_audio`` returns only speech. Before and after the speech, it returns nothing."""
+    """``pull_audio`` returns only speech. Before and after the speech, the result is empty."""
     line = VoiceLine(None, SPEECH)
     assert line.pull_audio(FRAMES) == b""
     line.start()
@@ -351,7 +353,7 @@ def test_pull_gives_only_speech() -> None:
 
 
 def test_reports_of_the_engine() -> None:
-    """If the engine reports which frames it has played, the heard position follows the reports."""
+    """If the engine reports how many frames were played, the heard position follows the reports."""
     line = started()
     line.pull_audio(2400)
     line.pull_audio(2400)
@@ -367,7 +369,7 @@ def test_reports_of_the_engine() -> None:
 
 
 def test_a_report_of_too_many_frames(line: VoiceLine) -> None:
-    """More frames than were read count as all that were read."""
+    """A report of more frames than were read counts as a report of all frames that were read."""
     run_frames(line, 3)
     line.report_heard(10**400)
     run_frames(line, 1, read=False)
@@ -399,7 +401,7 @@ def test_fade_out(line: VoiceLine) -> None:
 
 
 def test_a_fade_ends_with_the_speech(line: VoiceLine) -> None:
-    """A fade of speech that was stopped does not stop later speech."""
+    """If a line is cancelled during a fade, the fade ends."""
     run_frames(line, 3)
     line.fade_out(1000)
     line.cancel()

@@ -60,7 +60,7 @@ def test_pause_and_time_scale() -> None:
 
 
 def test_a_change_of_the_scene() -> None:
-    """A change of the scene fades out and closes all voices except the voices to keep."""
+    """A change of the scene fades out and closes all voices except the voices in ``keep``."""
     with Voices() as voices:
         narrator, guard = voices.add(line()), voices.add(line())
         run(voices, 5)
@@ -76,7 +76,7 @@ def test_a_change_of_the_scene() -> None:
 
 
 def test_a_conversation_that_leaves_reports_its_end(iw: Inworld) -> None:
-    """After a change of the scene, the handlers of ``on_end`` are called."""
+    """If a change of the scene ends a conversation, its handlers of ``on_end`` are called."""
     ends: list[str] = []
     with Voices() as voices:
         talk = voices.add(Conversation(iw))
@@ -196,7 +196,7 @@ def test_threads_end_with_the_program() -> None:
 
 
 def test_the_program_ends_without_close() -> None:
-    """A program may end while voices connect. No thread delays the end or shows an error."""
+    """If a program ends while voices connect, no thread delays the end or prints an error."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )

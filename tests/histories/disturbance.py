@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 __all__ = ["Disturbance"]
 
-# Of 100 messages, this many have each fault. The other messages are sent unchanged.
+# How many of 100 messages have each fault. The other messages are sent unchanged.
 _FAULTS = {"lost": 10, "repeated": 7, "delayed": 7, "reordered": 7}
 
 # The largest number of later messages that are sent before a delayed message.
@@ -37,8 +37,8 @@ class Disturbance:
         self._random = random.Random(seed)
         self._lock = threading.Lock()
         self._is_calm = False
-        # The delayed messages. Each entry has the count of messages that are sent first, and the
-        # function that sends the delayed message.
+        # The delayed messages. Each entry has the count of messages that must be sent before the
+        # delayed message, and the function that sends the delayed message.
         self._delayed: list[tuple[int, Callable[[], None]]] = []
 
     def calm(self) -> None:

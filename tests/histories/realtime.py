@@ -23,7 +23,7 @@ _DEADLINES = {"request_timeout": 0.2, "response_start_timeout": 0.3, "response_t
 
 
 class DisturbedService(Service):
-    """A service that answers every command, and passes its messages to the disturbance."""
+    """A service that answers every command. Its messages pass through the disturbance."""
 
     def __init__(self, peer: Peer, number: int, disturbance: Disturbance) -> None:
         super().__init__(peer, number)

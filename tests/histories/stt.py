@@ -21,12 +21,13 @@ __all__ = ["HISTORY"]
 # The timeout is short, because most waits of a history end only at their timeout.
 _TIMEOUT = 0.3
 
-# The value of a word's samples is the number of the word. This value is above -50 dBFS.
+# The number of the first word. The samples of a word have the number of the word as their value,
+# and samples with this value are louder than -50 dBFS.
 _LOUD = 8000
 
 
 class _DisturbedScript(SttConnectionScript):
-    """Transcribes numbered words, and passes its messages to the disturbance."""
+    """Transcribes numbered words. The messages of the script pass through the disturbance."""
 
     def __init__(
         self, peer: Peer, number: int, server: SttServer, disturbance: Disturbance
@@ -53,7 +54,7 @@ def _open(disturbance: Disturbance) -> Iterator[Inworld]:
 
 
 def _spoken(first: int, words: int) -> bytes:
-    """Return the samples of a turn: numbered words, each with 100 ms of silence after it."""
+    """Return the samples of a turn with numbered words. 100 ms of silence follow each word."""
     pcm = b""
     for number in range(first, first + words):
         pcm += array("h", [number]).tobytes() * (WORD_MS * RATE_HZ // 1000)

@@ -1,4 +1,4 @@
-"""Random histories of a TTS client: utterances of its pool, and contexts of one connection."""
+"""Random histories of a TTS client use utterances of a pool and contexts of one connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _CONTEXT = {"create_timeout": 0.3, "message_timeout": 0.3}
 
 
 class DisturbedService(Service):
-    """A service that speaks every context's text, and passes its messages to the disturbance."""
+    """
+    A service that speaks the text of every context. All messages of the service pass through the
+    disturbance.
+    """
 
     def __init__(self, peer: Peer, number: int, disturbance: Disturbance) -> None:
         super().__init__(peer, number)

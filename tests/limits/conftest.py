@@ -1,4 +1,4 @@
-"""A stand-in for Redis for each test, and limiters that are closed after the test."""
+"""Each test gets a stand-in for Redis, and limiters that are closed after the test."""
 
 from __future__ import annotations
 

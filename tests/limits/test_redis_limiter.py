@@ -1,4 +1,4 @@
-"""The limiter of several processes, with fakeredis instead of a Redis server."""
+"""Tests of the limiter of several processes, with fakeredis instead of a Redis server."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_close_returns_places(process: Process) -> None:
 
 
 def test_close_ends_a_wait(process: Process) -> None:
-    """A thread that waits for a place ends when the limiter is closed."""
+    """If the limiter is closed, a thread that waits for a place gets an error."""
     a, b = process(places=1), process(places=1)
     assert a.acquire(0)
     errors: list[Exception] = []
@@ -114,7 +114,10 @@ def test_close_ends_a_wait(process: Process) -> None:
 def test_refuse_while_redis_is_away(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    """With when_away='refuse', calls raise after their timeout. Places in use stay in use."""
+    """
+    With when_away='refuse', a call raises an error if Redis cannot be reached for too long. Places
+    in use stay in use.
+    """
     monkeypatch.setattr(redis_limiter, "_AWAY_SECONDS", 0.2)
     limiter = process(places=5)
     assert limiter.acquire(0)
@@ -132,7 +135,7 @@ def test_refuse_while_redis_is_away(
 
 
 def test_a_call_continues_when_redis_is_back(fake: FakeRedis, process: Process) -> None:
-    """A call that waits during a short absence of Redis gets its place afterwards."""
+    """If Redis is away for a short time, a call that waits gets a place afterwards."""
     limiter = process(places=1)
     fake.go_away()
     threading.Timer(0.3, fake.come_back).start()
@@ -141,7 +144,7 @@ def test_a_call_continues_when_redis_is_back(fake: FakeRedis, process: Process) 
 
 
 def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) -> None:
-    """With when_away='local', each process may use its share of the places."""
+    """While Redis is away, when_away='local' lets each process use its share of the places."""
     a, b = (process(places=4, when_away="local") for _ in range(2))
     assert a.acquire(0)
     assert b.acquire(0)
@@ -383,12 +386,12 @@ def test_a_password_that_is_not_quoted(password: str) -> None:
     ],
 )
 def test_addresses(url: str) -> None:
-    """All forms of addresses of redis-py are accepted."""
+    """Every form of address that redis-py accepts is accepted."""
     RedisLimiter(url).close()
 
 
 def test_without_redis_py(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the error says how to install the extra."""
+    """If redis-py is not installed, the error says how to install the extra."""
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'inworld-sync\[redis\]'"):
         RedisLimiter(URL)

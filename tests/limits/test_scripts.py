@@ -130,7 +130,7 @@ def test_withdraw(processes) -> None:
 
 
 def test_places_of_a_killed_process_are_free_after_its_lease(fake: FakeRedis, processes) -> None:
-    """The places of a process without heartbeats are free within 20 s."""
+    """The places of a process without heartbeats are free within 16 s."""
     killed, waiting = processes("killed", "waiting")
     assert killed.acquire()
     assert killed.acquire()
@@ -143,7 +143,9 @@ def test_places_of_a_killed_process_are_free_after_its_lease(fake: FakeRedis, pr
 
 
 def test_a_clock_that_is_set_back(fake: FakeRedis, processes) -> None:
-    """If the clock of Redis is set back, places of a killed process are still free in time."""
+    """
+    If the clock of Redis is set back, the places of a killed process still become free in time.
+    """
     killed, gone, waiting = processes("killed", "gone", "waiting")
     assert [True, True, False] == [killed.acquire(), killed.acquire(), gone.acquire()]
     killed.messages()
@@ -193,7 +195,7 @@ def wanted(process: Process) -> int | None:
 
 
 def test_more_than_a_share(processes) -> None:
-    """A process with more places than its share is asked to return as many as others need."""
+    """A process that has more than its share is asked to return as many places as others need."""
     a, b = processes("a", "b", places=10)
     for _ in range(10):
         assert a.acquire()
@@ -203,7 +205,10 @@ def test_more_than_a_share(processes) -> None:
 
 
 def test_a_share_is_not_asked_for_at_once(fake: FakeRedis, processes) -> None:
-    """A process that has only its share is asked only for places granted at least 5 s ago."""
+    """
+    A process that has only its share is asked to return a place only if the place was granted at
+    least 5 s ago.
+    """
     a, b, c = processes("a", "b", "c", places=2)
     assert a.acquire()
     fake.pass_time(1)

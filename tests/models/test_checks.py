@@ -1,4 +1,4 @@
-"""Each check accepts the right values. Its error describes the values that it accepts."""
+"""Each check accepts the right values. The error of a check describes the accepted values."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Color(str, enum.Enum):
     BLUE = "BLUE"
 
 
-# (check, accepted values, refused values with words of the error): both sides of each limit, and
-# values of types that Python would convert.
+# (check, accepted values, refused values with words of the error). The values are on both sides of
+# each limit. Some refused values have types that Python would convert.
 CHECKS: list[tuple[Any, list[Any], list[tuple[Any, str]]]] = [
     (
         checks.text,
@@ -102,7 +102,7 @@ OPTIONAL = [row[0] for row in CHECKS if row[0] not in (checks.text, checks.posit
 
 @pytest.mark.parametrize("check", OPTIONAL)
 def test_none_is_accepted(check: Any) -> None:
-    """None is accepted by each check of a field whose default is None."""
+    """Each check of a field whose default is None accepts None."""
     kind = attrs.make_class("Kind", {"it": checks.optional(check)})
 
     assert kind().it is None

@@ -10,7 +10,7 @@ import pytest
 
 from inworld_sync import ConfigError, ConnectionLimiter, Options
 
-# (options, words of the error): values of wrong types, and wrong values.
+# (options, words of the error). The value of each option is wrong or has a wrong type.
 WRONG: list[tuple[Mapping[str, object], str]] = [
     ({"base_url": "api.inworld.ai"}, "base_url must be a URL such as 'https://api.inworld.ai'"),
     ({"base_url": None}, "base_url must be a URL"),

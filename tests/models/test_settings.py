@@ -18,7 +18,7 @@ def test_config_of_another_class(config: object) -> None:
 
 
 def test_name_of_the_parameter() -> None:
-    """The error names the parameter and the class that its value needs ("an Options")."""
+    """The error has the name of the parameter and the class of a right value ("an Options")."""
     with pytest.raises(ConfigError, match=r"options must be an Options, got 5; .*base_url='https"):
         combine_settings(5, Options(), {}, name="options")  # type: ignore[arg-type]
 

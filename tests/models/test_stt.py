@@ -1,4 +1,4 @@
-"""The settings and the results of a transcription."""
+"""Tests of the settings and the results of a transcription."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RANGES = [
     (TranscribeConfig, "end_of_turn_confidence_threshold", 0, 1),
 ]
 
-# (class, field, value): values of wrong types, and wrong values of fields without a range.
+# (class, field, value). The value has a wrong type, or is wrong for a field without a range.
 WRONG = [
     (TranscribeConfig, "model", ""),
     (TranscribeConfig, "model", None),

@@ -52,7 +52,7 @@ def test_vtt():
     ) == transcript.to_vtt()
 
 
-# (words, texts of the cues): long sentences, short sentences, and pauses.
+# (words, texts of the cues). The words have long sentences, short sentences, and pauses.
 CUTS = [
     ("One two three four. Five six.", ["One two three four.", "Five six."]),
     ("Yes. No. That is what I said.", ["Yes. No. That is what I said."]),
@@ -134,7 +134,7 @@ def test_times_of_repeated_words():
     ],
 )
 def test_limits_without_words(text):
-    """Even without times of words, cues keep their limits, in every script and for long words."""
+    """Even if words have no times, cues keep their limits in every script and for long words."""
     found = cues(Transcript((Turn(text, (), 1000, 121_000),)))
 
     lines = [row for _, _, cue in found for row in cue.split("\n")]
@@ -231,7 +231,7 @@ def test_words_without_duration():
 
 
 def test_no_times():
-    """Without any times, the error names the setting that requests times."""
+    """If a transcript has no times, the error names the setting that requests times."""
     with pytest.raises(ConfigError, match="include_word_timestamps=True"):
         Transcript((Turn("Yes."),)).to_srt()
 
@@ -265,7 +265,7 @@ def test_names_count_as_text():
 
 
 def test_a_cue_ends_when_the_other_channel_begins():
-    """If two speakers speak at once, the cue of one ends when the other speaker begins."""
+    """If two speakers speak at the same time, the first cue ends when the second speaker begins."""
     long, short = "one two three four five six seven eight nine ten", "Yes, I see."
     transcript = Transcript((in_channel(0, long, 0, 600), in_channel(1, short, 2000)))
 
@@ -275,7 +275,9 @@ def test_a_cue_ends_when_the_other_channel_begins():
 
 
 def test_cues_at_the_same_time():
-    """If two speakers begin together, their cues follow each other, each as long as its words."""
+    """
+    If two speakers begin together, one cue follows the other. Each cue is as long as its words.
+    """
     transcript = Transcript((in_channel(0, "Hello to you."), in_channel(1, "Good morning.", 100)))
 
     assert [(0, 900), (900, 1500)] == [cue[:2] for cue in cues(transcript)]

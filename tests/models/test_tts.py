@@ -1,4 +1,4 @@
-"""The settings of a synthesis: each wrong value raises an error that names the field."""
+"""Each wrong setting of a synthesis raises an error that names the field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inworld_sync.models.tts import (
     SynthesisContext,
 )
 
-# (class, field, value): values of wrong types, and a value beyond each limit.
+# (class, field, value). The value has a wrong type, or is beyond a limit.
 WRONG: list[tuple[Any, str, Any]] = [
     (AudioConfig, "encoding", "OPUS"),
     (AudioConfig, "encoding", None),

@@ -89,7 +89,10 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_text(text: str) -> None:
-    """Joining tokens with white space gives the whole text. So does text_until() of all words."""
+    """
+    If the tokens include white space, the joined tokens are the whole text. text_until() of all
+    words returns the same text.
+    """
     tokens = list(text)
 
     assert text == text_of_tokens(tokens)

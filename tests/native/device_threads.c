@@ -1,6 +1,7 @@
 /*
- * Tests devices, programs and users at the same time. test_device_threads.py builds this file with
- * all of csrc and runs it: device_threads [clears] [seed]
+ * This program tests the C core with a device, a program and a user at the same time.
+ * test_device_threads.py builds this file with all of csrc and runs the result:
+ * device_threads [clears] [seed]
  *
  * Microphone: a thread delivers numbered samples in blocks of any size, and a reader reads them.
  * Every number must be read once and in order, or must be counted as dropped.
@@ -8,8 +9,9 @@
  * Speaker: a thread plays in simulated time, as fast as it can. At random times, a program pushes
  * to three playouts of the mixer, ends and clears them, changes their gains, and removes and frees
  * some of them. A user reads the counts and levels at the same time. After a clear, the device must
- * have pulled exactly the frames that were pushed, without those that clears reported as dropped.
- * The count that the user reads must never decrease, and must never exceed the pulled frames.
+ * have pulled exactly the frames that were pushed, except those that clears reported as
+ * dropped. The count of heard frames must never decrease, and must never exceed the count of
+ * pulled frames.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -72,7 +74,7 @@ static void *record(void *argument)
     return NULL;
 }
 
-/* Read up to `most` samples. Returns the count. Adds the dropped samples to `skipped`. */
+/* Read up to `most` samples, and return the count. Add the dropped samples to `skipped`. */
 static size_t take(size_t most, long long *next, long long *skipped)
 {
     int16_t out[BLOCK_MOST];
@@ -139,7 +141,7 @@ struct source {
     uint64_t total; /* frames pushed and not dropped */
 };
 
-static struct source sources[VOICES]; /* the first one is never removed */
+static struct source sources[VOICES]; /* the first source is never removed */
 static struct iw_mixer *mixer;
 static struct iw_speaker *speaker;
 static struct iw_gate *gate;

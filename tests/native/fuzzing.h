@@ -1,6 +1,6 @@
 /*
- * Shared code of the drivers that make random calls: a source of random numbers, and the report
- * of a failure. With -DLIBFUZZER and clang's -fsanitize=fuzzer, the random numbers are the
+ * The drivers that make random calls share this code. It has a source of random numbers, and it
+ * reports failures. With -DLIBFUZZER and clang's -fsanitize=fuzzer, the random numbers are the
  * bytes of libFuzzer's input.
  */
 #ifndef FUZZING_H

@@ -1,5 +1,6 @@
 /*
- * This program tests three threads on one playout. A clear must report exactly what is heard.
+ * This program tests three threads on one playout. A clear must report exactly how many frames
+ * are heard.
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
  *      $(find csrc -name "*.c") -lm -o playout_threads
@@ -7,10 +8,11 @@
  *
  * The producer pushes frames whose value is their position in the stream. The consumer pulls in
  * simulated time, as fast as possible, and records the frames. The controller clears, polls and
- * sets marks at random times. At the end, the test compares the records of the threads:
- * - of every cleared item, exactly the reported frames were heard. Each of these frames was
- *   heard once, either played or in the fade.
- * - each mark of a cleared item was reported once, and correctly as reached or as cancelled.
+ * sets marks at random times. At the end, the test compares the records of the threads, and
+ * checks two facts:
+ * - Exactly the reported frames of every cleared item were heard. Each of these frames was
+ *   heard once: it was either played or in the fade.
+ * - Each mark of a cleared item was reported once, and correctly as reached or as cancelled.
  *
  * Without `stretch`, the values of the output must be those of the frames in the list of parts,
  * except in fades and in the 5 ms after concealment. With `stretch`, the values are mixed by time

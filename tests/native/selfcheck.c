@@ -1,12 +1,12 @@
 /*
  * This program compares the kernels of every supported level with the scalar kernels. The
- * results must be equal in every bit. The checks use all lengths up to several registers, and
- * therefore all alignments.
+ * results must be equal in every bit. The checks use all lengths up to the size of several
+ * registers, and therefore all alignments.
  * The buffers end at a page that cannot be accessed. Some inputs are at the limits of an operation.
  * The Python tests compare the scalar kernels with independent references.
  *
- * tests/native/selfcheck.py builds this program and runs it. For other machines, it uses an
- * emulator.
+ * tests/native/selfcheck.py builds this program and runs it. For other machines, selfcheck.py
+ * uses an emulator.
  */
 #include <math.h>
 #include <stdint.h>
@@ -125,7 +125,7 @@ struct operation {
     void (*run)(uint8_t *dst, const uint8_t *src, size_t items);
     size_t src_bytes; /* per item */
     size_t dst_bytes;
-    size_t result_bytes; /* in total, if it does not depend on the count of items */
+    size_t result_bytes; /* fixed, in addition to dst_bytes for each item */
     int in_place;
 };
 
@@ -203,7 +203,7 @@ static void check_values(const struct operation *operation)
         fill_random(other, 4096 * 2);
         check_operation(operation, 4096);
     }
-    /* Pairs of the loudest samples. The sum of their two squares is 2^31. */
+    /* Check pairs of the loudest samples. The sum of the two squares is 2^31. */
     for (at = 0; at < 4096; at++)
         memcpy(input + 2 * at, "\x00\x80", 2);
     check_operation(operation, 2048);
@@ -277,7 +277,7 @@ static void check_texts(void)
     }
 }
 
-/* Check each byte at each place of a register. Either all levels accept the byte, or none. */
+/* Check each byte at each place of a register. All levels accept the byte, or all refuse it. */
 static void check_characters(void)
 {
     const size_t text_bytes = 344;

@@ -1,4 +1,4 @@
-"""The boundary between Python and C: the stub file, the ABI number, the texts of statuses."""
+"""The stub file, the ABI number and the texts of statuses match the compiled module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instruction sets: the list of levels, the selection of a level, the environment variable."""
+"""The levels of instruction sets are listed and selected, also by an environment variable."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from support.guarded import GuardedBytes
 
 every_level = pytest.mark.usefixtures("level")
 
-# All sizes up to 269, which is more than two unrolled steps of the widest kernel, and some larger
-# sizes.
+# All sizes up to 269, and some larger sizes. 269 is more than two unrolled steps of the widest
+# kernel.
 SIZES = [*range(270), *range(500, 530), 1021, 1022, 1023, 1024]
 ROOM = 4 * 1024
 

@@ -1,4 +1,4 @@
-"""The C core of the playout without Python: decisions, threads, and random calls."""
+"""C programs test the decisions, the threads and random calls of the playout without Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The C sources compile without warnings, each on its own, and export only their own names."""
+"""Each C source compiles alone and without warnings, and exports only names of this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cloned and designed voices: the requests, the results, bad input and failures."""
+"""Voices are cloned, designed, changed and deleted. Bad input and failures raise errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def audio_of(sample: dict[str, Any]) -> bytes:
 
 
 def test_clone_request() -> None:
-    """A clone request has every argument, and has WAV files unchanged."""
+    """A clone request has every argument. WAV files are sent unchanged."""
     file = wav_file()
     report = {"langCode": "DE_DE", "transcription": "hallo", "warnings": [{"text": "noise"}]}
     answer = {"voice": VOICE, "audioSamplesValidated": [report, {"errors": ["no speech"]}]}
@@ -81,7 +81,7 @@ def test_clone_request() -> None:
 
 
 def test_smallest_clone_request() -> None:
-    """A clone request has no field that was not given; the service detects the language."""
+    """A clone request has only the given fields, and asks the service to detect the language."""
     with answering((OK, {"voice": VOICE})) as (iw, sent):
         assert () == iw.voices.clone(wav_file(), name="Anna").samples
 
@@ -91,7 +91,7 @@ def test_smallest_clone_request() -> None:
 
 
 def test_forms_of_recordings(tmp_path: Path) -> None:
-    """Paths, files and bytes are sent unchanged; arrays and raw samples become WAV."""
+    """Paths, files and bytes are sent unchanged. Arrays and raw samples become WAV."""
     content = wav_file()
     path = tmp_path / "anna.wav"
     path.write_bytes(content)
@@ -267,7 +267,7 @@ def test_preview_is_saved(tmp_path: Path) -> None:
 
 
 def test_filters_of_the_list() -> None:
-    """The service filters the list by language; the client applies all other filters."""
+    """The service filters the list by language. The client applies all other filters."""
     voices = [
         {"voiceId": "A", "gender": "female", "tags": ["calm", "Low"], "source": "SYSTEM"},
         {"voiceId": "B", "gender": "male", "tags": ["calm"], "source": "IVC"},
@@ -333,7 +333,7 @@ STATUSES: list[tuple[str, type[InworldError], bool]] = [
 
 @pytest.mark.parametrize(("status", "kind", "may_exist"), STATUSES)
 def test_refused_clone(status: str, kind: type[InworldError], may_exist: bool) -> None:
-    """A refused clone is sent once; the error says whether the voice may exist."""
+    """A refused clone request is sent once. The error says whether the voice may exist."""
     with answering((status, {"code": 9, "message": "why", "details": []})) as (iw, sent):
         with pytest.raises(kind, match="why") as caught:
             iw.voices.clone(wav_file(), name="Anna")

@@ -1,4 +1,4 @@
-"""Cloning a voice of ElevenLabs: the requests to both services, and failures."""
+"""A voice of ElevenLabs is cloned with requests to both services. A failure makes no voice."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET = "sk_elevenlabs_secret"
 
 
 class ElevenLabs:
-    """A service with one voice; ``requests`` has the head of each request."""
+    """A service with one voice. ``requests`` has the head of each request."""
 
     def __init__(self, facts: dict[str, Any], audio: bytes, status: str = "200 OK") -> None:
         self.facts = facts
@@ -69,7 +69,7 @@ FACTS = {
 
 def test_first_sample(tone_server: Emulator) -> None:
     """
-    The first sample is cloned with the name and the language; each key is sent only to its own
+    The first sample is cloned with the name and the language. Each key is sent only to its own
     service.
     """
     other = ElevenLabs(FACTS, wav_file())
@@ -91,7 +91,7 @@ def test_first_sample(tone_server: Emulator) -> None:
 
 
 def test_preview(iw: Inworld) -> None:
-    """A voice without samples is cloned from its preview; the preview is fetched without a key."""
+    """A voice without samples is cloned from its preview. The preview is fetched without a key."""
     other = ElevenLabs({"name": "R", "preview_url": "URL/preview.mp3?a=b"}, wav_file())
     with serving(other) as url:
         cloned = iw.voices.clone_from_elevenlabs("v", api_key=SECRET, base_url=url)
@@ -139,7 +139,10 @@ def test_failures(
     kind: type[InworldError],
     words: str,
 ) -> None:
-    """A failure raises a typed error without the keys, and no voice is made."""
+    """
+    The class of the error depends on the failure. The error does not show the key, and no voice is
+    made.
+    """
     with serving(ElevenLabs(facts, audio, status)) as url, pytest.raises(kind) as caught:
         iw.voices.clone_from_elevenlabs("v", api_key=SECRET, base_url=url)
 

@@ -1,4 +1,4 @@
-"""Chat completions over real sockets: streams, and services that are slow, broken or hostile."""
+"""Tests of chat completions over real sockets, with services that are slow, broken or hostile."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def client(script: Script | bytes, **options: Any) -> Iterator[Inworld]:
 
 
 def streaming(*pieces: bytes, ends: bool = True) -> Script:
-    """Return a script that streams these pieces; if *ends* is False, the body never ends."""
+    """Return a script that streams these pieces. If *ends* is False, the body never ends."""
 
     def script(peer: Peer) -> None:
         while True:
@@ -112,7 +112,9 @@ def streaming(*pieces: bytes, ends: bool = True) -> Script:
 
 
 def test_chat() -> None:
-    """A request has the credential and the messages, and the answer is typed."""
+    """
+    A request has the credential and the settings. The answer has the text and the finish reason.
+    """
     seen: list[tuple[bytes, Request]] = []
 
     def script(peer: Peer) -> None:
@@ -287,7 +289,7 @@ def test_stream() -> None:
 
 
 def test_a_character_in_two_pieces() -> None:
-    """A surrogate pair that arrives in two events is one character; a single half becomes a "?"."""
+    """A surrogate pair that arrives in two events is one character. A single half becomes a "?"."""
     halves = [json.dumps({"choices": [{"delta": {"content": text}}]}) for text in HALVES]
     events = [f"data: {each}\n\n".encode() for each in halves]
     with client(streaming(*events, event({}, "stop"), DONE)) as iw, iw.llm.stream("Hi") as stream:
@@ -304,7 +306,7 @@ def test_stream_cut_anywhere() -> None:
 
 
 def test_connection_is_kept() -> None:
-    """Several streams, each read to its end, use one connection."""
+    """Several streams use one connection if each stream is read to its end."""
     with serve(streaming(said("a"), DONE)) as server:
         with Inworld(api_key=KEY, base_url=f"http://127.0.0.1:{server.port}") as iw:
             assert ["a", "a", "a"] == [iw.llm.stream("x").result().text for _ in range(3)]
@@ -454,7 +456,7 @@ def test_endless_answer_is_limited() -> None:
 
 
 def test_not_a_stream() -> None:
-    """A response that is not a stream raises a protocol error, or the error in the body."""
+    """A response that is not a stream raises the error in its body, or else a protocol error."""
     for answer, kind in (
         (completion({"content": "Hi."}), RemoteProtocolError),
         (whole("200 OK", b"<html>", "Content-Type: text/html"), RemoteProtocolError),
@@ -469,7 +471,9 @@ def test_not_a_stream() -> None:
 
 @pytest.mark.parametrize("sent", [b"", EVENTS_HEAD, EVENTS_HEAD + chunk(b": ping\n\n")])
 def test_silence(sent: bytes) -> None:
-    """If the service sends no event, the stream ends after event_timeout, before timeout."""
+    """
+    If the service sends no event, the stream fails after event_timeout, and not after timeout.
+    """
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -529,7 +533,7 @@ def waiting_stream(iw: Inworld, pool: ThreadPoolExecutor) -> tuple[Any, Any]:
 
 
 def until_closed(peer: Peer) -> None:
-    """Stream a body without chunks, which ends with the connection."""
+    """Stream a body without chunks. The body ends when the connection ends."""
     peer.read_request()
     peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + said("a"))
     peer.read_until_end()
@@ -587,7 +591,7 @@ def test_tls() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """A forked child cannot read or end its parent's stream; the child may open a stream."""
+    """A forked child cannot read or end its parent's stream. The child may open a stream."""
     with client(streaming(said("a"), said("b"), DONE)) as iw:
         stream = iw.llm.stream("x")
         assert "a" == next(stream)
@@ -642,7 +646,7 @@ def weather(city: str) -> dict[str, str]:
 
 
 def test_run_tools() -> None:
-    """Each call gets an output; if a function fails, the output and the log have the error."""
+    """Each call gets an output. If a function fails, the output and the log have the error."""
     calls = (
         ChatToolCall("c1", "weather", '{"city": "Oslo"}'),
         ChatToolCall("c2", "weather", '{"city": "Atlantis"}'),

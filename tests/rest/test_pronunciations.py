@@ -1,4 +1,4 @@
-"""Pronunciation dictionaries: requests, results, bad input and conflicts."""
+"""Tests of pronunciation dictionaries, with bad input and conflicts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_requests() -> None:
 
 
 def test_pages() -> None:
-    """All pages are requested; a page token that repeats raises an error."""
+    """All pages are requested. A page token that repeats raises an error."""
     first = {"pronunciationDictionaries": [ANSWER], "nextPageToken": "t"}
     with answering((OK, first), (OK, {"pronunciationDictionaries": [ANSWER]})) as (iw, sent):
         assert [KNOWN, KNOWN] == iw.pronunciations.list("w")
@@ -140,7 +140,7 @@ def test_lost_create() -> None:
 
 
 def test_with_the_emulator(iw: Inworld) -> None:
-    """Dictionaries are made, listed, changed and deleted; an old etag causes a conflict."""
+    """Dictionaries are made, listed, changed and deleted. An old etag causes a conflict."""
     made = [
         iw.pronunciations.create("w", name=f"D{number}", pronunciations=[CAT])
         for number in range(7)
@@ -167,7 +167,7 @@ def test_with_the_emulator(iw: Inworld) -> None:
 
 
 def test_limit_of_the_emulator() -> None:
-    """The number of dictionaries is limited, which limits the memory of the emulator."""
+    """The emulator limits the number of dictionaries, and so its memory."""
     with (
         Emulator(settings=Settings(max_dictionaries=1)) as server,
         Inworld(server.api_key, base_url=server.url) as iw,
@@ -195,7 +195,7 @@ ROWS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("rows", "reason"), ROWS)
 def test_refusals_of_the_emulator(iw: Inworld, rows: Any, reason: str) -> None:
-    """If one word is wrong, the whole dictionary is refused; the message names the word."""
+    """If one word is wrong, the whole dictionary is refused. The message names the word."""
     body = {"displayName": "D", "pronunciations": rows}
     with pytest.raises(InvalidRequestError, match=reason):
         iw.pronunciations._http.request("POST", PATH, json=body, deadline=Deadline(30, "x"))

@@ -1,4 +1,4 @@
-"""A token that expires is replaced in every service, also while a session is open."""
+"""An expired token is replaced for every service, also while a session is open."""
 
 from __future__ import annotations
 
@@ -101,10 +101,11 @@ USES = [speak, hear, talk, *OVER_HTTP, list_routers]
 
 @pytest.mark.parametrize("use", USES)
 def test_an_expired_token(server: Emulator, use: Callable[[Inworld], None]) -> None:
-    """A token that the service no longer accepts is replaced once; the call does not fail."""
+    """A token that the service no longer accepts is replaced once. The call does not fail."""
     with client(server) as (iw, auth):
         use(iw)
-        # A TTS client keeps its connection. The service would still accept this connection.
+        # A TTS client keeps its connection. Without this call, the client would use the open
+        # connection, and would need no new token.
         iw._connector.evict_idle()
         server.expire_tokens()
         use(iw)
@@ -161,7 +162,7 @@ def test_twenty_threads(server: Emulator) -> None:
 
 
 def test_a_connection_of_ones_own(server: Emulator) -> None:
-    """With an expired token, the context of a connection fails; the next connection works."""
+    """With an expired token, the context of a connection fails. The next connection works."""
     with client(server) as (iw, _):
         iw.voices.list()
         server.expire_tokens()
@@ -206,7 +207,7 @@ def as_function(function: Callable[[], str]) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("quick")
 def test_a_function_that_fails_while_realtime_reconnects() -> None:
-    """An exception of the function counts as an attempt that failed."""
+    """An exception of the token function counts as a failed attempt to reconnect."""
     tokens = Numbered(2, 3)
     seen: list[str] = []
 
@@ -229,7 +230,7 @@ def test_a_function_that_fails_while_realtime_reconnects() -> None:
 
 
 def test_a_function_that_always_fails_while_realtime_reconnects() -> None:
-    """The session ends when the time for reconnecting has passed; the error names the exception."""
+    """The session ends when the time for reconnecting has passed. The error names the exception."""
     tokens = Numbered(*range(2, 1000))
 
     def first(service: Service) -> None:
@@ -267,7 +268,9 @@ def test_a_session_whose_token_expires() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_function_that_fails_while_stt_reconnects() -> None:
-    """The stream continues with the next token, and no audio is lost."""
+    """
+    If the token function fails during a reconnect, the stream tries again with the next token.
+    """
     tokens = Numbered(2)
 
     def hook(service: SttConnectionScript, moment: str) -> None:
@@ -285,7 +288,9 @@ def test_a_function_that_fails_while_stt_reconnects() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_stream_whose_token_is_refused() -> None:
-    """If the first message refuses the token, the client tries once with another token."""
+    """
+    If the first message of the service refuses the token, the client tries once with another token.
+    """
     tokens = Numbered()
 
     def hook(service: SttConnectionScript, moment: str) -> None:
@@ -301,7 +306,7 @@ def test_a_stream_whose_token_is_refused() -> None:
 
 
 def test_a_stream_without_reconnects() -> None:
-    """With ``max_reconnects=0``, the refusal of the token is raised."""
+    """With ``max_reconnects=0``, a refusal of the token raises an error."""
 
     def hook(service: SttConnectionScript, moment: str) -> None:
         if moment == "config":
@@ -330,7 +335,7 @@ def test_an_utterance_of_a_voice_that_is_forbidden() -> None:
 
 
 def test_a_function_that_blocks() -> None:
-    """Every call ends with its own timeout, although the token function does not return."""
+    """Every call ends at its own timeout, even if the token function does not return."""
     released = threading.Event()
 
     def block() -> str:
@@ -366,7 +371,9 @@ def test_a_function_that_fails() -> None:
 def test_places(
     server: Emulator, place: Any, use: Callable[[Inworld], None], *, is_key: bool
 ) -> None:
-    """An upgrade has the credential in one of three places; an HTTP request has it in a header."""
+    """
+    An upgrade has the credential in one of three places. An HTTP request always uses a header.
+    """
     with Inworld(server.api_key, base_url=server.url) as iw:
         token = iw.tokens.mint("session").token
     credential = {"api_key": server.api_key} if is_key else {"token": token}
@@ -375,7 +382,7 @@ def test_places(
 
 
 def test_the_key_is_in_no_other_place() -> None:
-    """With ``query`` no header has the credential; errors and logs show no part of the query."""
+    """With ``query`` no header has the credential. Errors and logs show no part of the query."""
     requests: list[bytes] = []
 
     def refuse(peer: Peer) -> None:

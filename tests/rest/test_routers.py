@@ -1,4 +1,4 @@
-"""Models and routers over real sockets."""
+"""Tests of models and routers over real sockets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def answering(*answers: object) -> Iterator[tuple[Inworld, Sent]]:
 
 
 def test_models() -> None:
-    """The list of models is one request; null means an empty list."""
+    """The list of models needs one request. In the answer, null means an empty list."""
     with answering({"models": [{"model": "a", "provider": "b"}]}, {"models": None}) as (iw, sent):
         assert ["b/a"] == [model.id for model in iw.models.list()]
         assert [] == iw.models.list()
@@ -103,7 +103,7 @@ def test_operation_without_a_router() -> None:
 
 
 def test_operation_that_fails() -> None:
-    """If an operation fails, an error of the class for its code is raised."""
+    """If an operation fails, the code of the operation selects the class of the raised error."""
     error = {"code": 3, "message": "no such model", "details": []}
     with answering({"name": "o", "done": True, "error": error}) as (iw, _):
         with pytest.raises(InvalidRequestError, match="no such model"):
@@ -218,7 +218,7 @@ def test_life_of_a_router(iw: Inworld) -> None:
 
 
 def test_routing(iw: Inworld) -> None:
-    """A condition selects a route, a user keeps a variant, and the router's prompt comes first."""
+    """A condition selects a route. Each user keeps one variant. The router's prompt comes first."""
     halves = [RouterVariant("openai/gpt-4o", 50, id="a"), RouterVariant("auto", 50, id="b")]
     premium = RouterRoute("premium", [RouterVariant("anthropic/claude-opus-4-6")], "tier == 'gold'")
     prompt = {"message_templates": [{"role": "system", "content": "My name is Eve."}]}

@@ -1,4 +1,4 @@
-"""How tokens are requested, which tokens are kept, and when the next token is requested."""
+"""Tokens are requested, kept while they are valid, and replaced before they expire."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TokenService:
     Attributes:
         requests: The path, the credential and the body of each request.
         lifetime: Lifetime of the next tokens, in seconds.
-        skew: By how much the service's clock is ahead of this machine's, in seconds.
+        skew: How many seconds the service's clock is ahead of this machine's clock.
         status: HTTP status of the next answers.
         max_age: How many seconds the time of a signature may differ from the service's clock.
         gate: Each answer waits until this event is set.
@@ -140,7 +140,7 @@ MINTS: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("arguments", "path", "body"), MINTS)
 def test_mint(arguments: dict[str, Any], path: str, body: dict[str, Any]) -> None:
-    """Each kind of token has its own request; no signed request contains the secret."""
+    """Each kind of token has its own request. No signed request contains the secret."""
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         token = iw.tokens.mint(**arguments)
 
@@ -174,7 +174,9 @@ WRONG: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("arguments", WRONG)
 def test_wrong_arguments(arguments: dict[str, Any]) -> None:
-    """Arguments that do not fit are refused before anything is sent."""
+    """
+    Wrong arguments, and arguments that cannot be combined, are refused before anything is sent.
+    """
     with token_service() as service, Inworld(KEY, base_url=service.url) as iw:
         with pytest.raises(ConfigError):
             iw.tokens.mint(**arguments)
@@ -217,7 +219,8 @@ def test_a_client_without_a_key() -> None:
 )
 def test_odd_expiry(answer: dict[str, Any], lifetime: float | None) -> None:
     """
-    If the expiry is missing, impossible or past by this machine's clock, the lifetime is None.
+    If the expiry is missing, impossible, or in the past according to this machine's clock, the
+    lifetime is None.
     """
     assert lifetime == _minted(json.dumps(answer).encode()).lifetime
 
@@ -252,7 +255,7 @@ RUBBISH = [
 
 @pytest.mark.parametrize("answer", RUBBISH, ids=range(len(RUBBISH)))
 def test_no_token(answer: bytes) -> None:
-    """An answer without a token that fits into a header raises a protocol error."""
+    """If an answer has no token that can be sent in a header, a protocol error is raised."""
     with pytest.raises(RemoteProtocolError):
         _minted(answer)
 
@@ -264,7 +267,7 @@ def test_a_huge_answer() -> None:
 
 
 def test_a_redirect() -> None:
-    """A redirect raises an error; the signature is not sent to another address."""
+    """A redirect raises an error. The signature is not sent to another address."""
 
     def script(peer: Peer) -> None:
         peer.read_request()
@@ -309,7 +312,7 @@ def _minted(answer: bytes, headers: str = "", **options: Any) -> Any:
 
 
 def test_one_request_for_twenty_threads() -> None:
-    """Threads that need the first token at once share one request."""
+    """Threads that need the first token at the same time share one request."""
     with token_service() as service, jwt_auth(service) as auth:
         headers = _in_threads(20, auth.header)
 
@@ -317,7 +320,7 @@ def test_one_request_for_twenty_threads() -> None:
 
 
 def test_a_failure_reaches_every_thread() -> None:
-    """If a request fails, all waiting threads get the error; the next call makes a new request."""
+    """If a request fails, all waiting threads get the error. The next call makes a new request."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 401
         service.gate.clear()
@@ -369,7 +372,7 @@ def test_a_failed_renewal() -> None:
 
 
 def test_a_refused_token_is_dropped() -> None:
-    """After a refusal the next header has another token; refusals of old tokens are ignored."""
+    """After a refusal the next header has another token. Refusals of old tokens are ignored."""
     with token_service() as service, jwt_auth(service) as auth:
         first = auth.header()[1]
         auth.rejected(first)
@@ -398,7 +401,10 @@ def test_a_token_that_a_connection_refuses() -> None:
 
 @pytest.mark.parametrize("skew", [-600, 600, 56 * 365 * 86400])
 def test_a_signature_of_a_wrong_clock(skew: float) -> None:
-    """If the service refuses the time, the next signature uses the ``Date`` of the answer."""
+    """
+    If the service refuses the time of a signature, the next signature uses the ``Date`` of the
+    answer.
+    """
     with token_service() as service, jwt_auth(service) as auth:
         service.skew, service.max_age = skew, 60
         assert "Bearer t2" == auth.header()[1]
@@ -446,7 +452,9 @@ def test_a_date_that_is_no_time() -> None:
 
 @pytest.mark.parametrize("lifetime", [0, -100])
 def test_a_token_that_has_expired(lifetime: float) -> None:
-    """A token that is expired by the service's clock raises an error, and is not kept."""
+    """
+    A token that has expired according to the service's clock raises an error, and is not kept.
+    """
     with token_service() as service, jwt_auth(service) as auth:
         service.lifetime = lifetime
         with pytest.raises(RemoteProtocolError, match="one that expired at"):
@@ -456,7 +464,7 @@ def test_a_token_that_has_expired(lifetime: float) -> None:
 
 
 def test_a_failing_service_and_many_threads() -> None:
-    """Twenty threads share a failed request; each thread raises an error object of its own."""
+    """Twenty threads share a failed request. Each thread raises an error object of its own."""
     with token_service() as service, jwt_auth(service) as auth:
         service.status = 503
         service.gate.clear()
@@ -483,7 +491,7 @@ def _release_when_waiting(service: TokenService, auth: JwtAuth, count: int) -> N
 
 
 def test_a_caller_with_less_time() -> None:
-    """A caller waits no longer than its own timeout; the request continues for others."""
+    """A caller waits no longer than its own timeout. The request continues for other callers."""
     with token_service() as service, jwt_auth(service) as auth:
         service.gate.clear()
         with pytest.raises(DeadlineExceeded):
@@ -543,7 +551,7 @@ print(auth.header()[1])
 
 @pytest.mark.parametrize("skew", [-600, 600])
 def test_a_wrong_clock(skew: float) -> None:
-    """The lifetime of a token is counted by the clock of the service."""
+    """The lifetime of a token is measured with the clock of the service."""
     with token_service() as service, jwt_auth(service) as auth:
         service.skew = skew
         service.lifetime = 120
@@ -587,7 +595,7 @@ def test_a_forked_child() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_during_a_renewal() -> None:
-    """A child does not wait for its parent's request; the child makes its own request."""
+    """A child does not wait for its parent's request. The child makes its own request."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
         service.arrived.get(timeout=30)
@@ -624,7 +632,9 @@ def test_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize("shown", ["key-secret", ApiKey(KEY).key])
 def test_no_secret_that_the_service_repeats(shown: str) -> None:
-    """If a refusal repeats the key or its secret, the error shows neither of them."""
+    """
+    If a refusal repeats the key or the secret, the error shows neither the key nor the secret.
+    """
 
     def refuse(peer: Peer) -> None:
         peer.read_request()

@@ -1,4 +1,4 @@
-"""Transcription jobs: the upload, the polling, the transcript, failures and deadlines."""
+"""Tests of transcription jobs, from the upload to the transcript, with failures and deadlines."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ DONE = {
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Replace each wait between requests by no wait. Return the requested lengths in seconds."""
+    """Skip each wait between requests. Return a list of the skipped waits, in seconds."""
     found: list[float] = []
     monkeypatch.setattr(HttpClient, "pause", lambda _, seconds: found.append(seconds))
     return found
@@ -210,7 +210,7 @@ def test_the_credential_is_not_sent_with_the_download(delays: list[float]) -> No
     ],
 )
 def test_address_of_another_server(url: str) -> None:
-    """A transcript is fetched with https only, unless the service itself uses http."""
+    """A transcript is fetched only with https, or from the address of the service itself."""
     service = Service((OK, {**DONE, "response": {"resultUri": url}}))
     with client(service) as iw, pytest.raises(RemoteProtocolError, match="https://"):
         iw.transcriptions.get(JOB).wait()
@@ -328,7 +328,7 @@ STATUSES: list[tuple[str, type[InworldError], bool]] = [
 
 @pytest.mark.parametrize(("status", "kind", "may_run"), STATUSES)
 def test_refused_submit(status: str, kind: type[InworldError], may_run: bool) -> None:
-    """A refused upload is sent once; the error says whether a job may run."""
+    """A refused upload is sent once. The error says whether a job may run."""
     service = Service((status, {"code": 9, "message": "why", "details": []}))
     with client(service) as iw, pytest.raises(kind, match="why") as caught:
         iw.transcriptions.submit(wav_file())
@@ -430,7 +430,7 @@ def test_unknown_job() -> None:
 
 
 def test_wait_has_a_deadline() -> None:
-    """``wait`` raises at its deadline; the error names the job, and the job continues."""
+    """``wait`` raises at its deadline. The error names the job, and the job continues."""
     with client(Service((OK, RUNNING))) as iw:
         job = iw.transcriptions.submit(wav_file())
         with pytest.raises(DeadlineExceeded, match=f"waiting for the job {JOB} took longer"):
@@ -458,7 +458,7 @@ def test_silent_service_ends_in_time() -> None:
 
 
 def test_polling_survives_a_lost_connection(delays: list[float]) -> None:
-    """A status request is repeated after HTTP status 503; an upload is not repeated."""
+    """A status request is repeated after HTTP status 503. An upload is not repeated."""
     busy = ("503 Service Unavailable", {"message": "busy"})
     service = Service((OK, RUNNING), busy, (OK, DONE), (OK, DOCUMENT))
     with client(service) as iw:

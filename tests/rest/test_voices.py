@@ -1,4 +1,4 @@
-"""The list of voices: all pages, and pages that cannot be read."""
+"""The list of voices has the voices of all pages. Pages that cannot be read raise errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def pages(*answers: object) -> Iterator[tuple[Inworld, list[dict[str, list[str]]
         yield iw, queries
 
 
-# (JSON of the service, voice): required fields only, all fields, and older names.
+# (JSON of the service, voice). The JSON has only required fields, all fields, older names, or
+# fields of a wrong type.
 VOICES = [
     ({"voiceId": "A"}, Voice("A", "A")),
     (
@@ -117,7 +118,7 @@ def test_a_voice_without_id_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
 
 @contextmanager
 def endless_pages() -> Iterator[Inworld]:
-    """Yield a client of a server; each page of this server announces another page."""
+    """Yield a client of a server. Each page of this server announces another page."""
     count = itertools.count()
 
     def answer(peer: Peer) -> None:

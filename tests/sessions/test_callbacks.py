@@ -1,4 +1,4 @@
-"""A function of the user may make every call that waits: each call returns or raises."""
+"""A function of the user may make every call that waits. Each call returns or raises an error."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ class Work:
     reply: Response | None = None
 
 
-# Every call that waits: the attribute of Work, the name, and the call. The calls that end an object
-# come last.
+# (attribute of Work, name, call) for every call that waits. The calls that end an object come last.
 CALLS: list[tuple[str, str, Callable[[Any], object]]] = [
     ("context", "context.events", lambda context: list(context)),
     ("context", "context.audio", lambda context: list(context.audio())),
@@ -85,7 +84,7 @@ CALLS: list[tuple[str, str, Callable[[Any], object]]] = [
 
 class Probe:
     """
-    Makes all calls, once, on the thread on which a function of the user runs.
+    Makes each call once, on the thread that runs a function of the user.
 
     Attributes:
         work: The objects whose methods are called, as passed to :meth:`begin`.

@@ -1,4 +1,4 @@
-"""Headers, the limit of connections, retries, and closing with the client."""
+"""Tests of headers, the limit of connections, retries, and the end of connections."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from support.scripted import KEY, Service, obedient, samples_of, scripted
 
 
 def test_headers() -> None:
-    """An upgrade has the API key, the user agent and its own request id."""
+    """An upgrade request has the API key, the user agent and its own request id."""
     requests: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -104,7 +104,7 @@ def stops_early(iw: Inworld) -> None:
     "use", [connects, speaks, closes_twice, leaves_it_to_the_client, stops_early]
 )
 def test_places_come_back(spelling_server: Emulator, use: object) -> None:
-    """A place is returned exactly once, for every kind of end of a connection."""
+    """A place is returned exactly once, no matter how its connection ends."""
     limiter = CountingLimiter(1)
     with Inworld(
         api_key=spelling_server.api_key, base_url=spelling_server.url, limiter=limiter
@@ -177,7 +177,7 @@ def test_a_place_comes_back_when_no_thread_starts(
 def test_a_place_comes_back_once_after_a_signal(
     role: str, spelling_server: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a handler raises after a thread has started, the place is returned once."""
+    """If a signal handler raises after a thread has started, the place is returned once."""
     limiter = CountingLimiter(1)
     start = threading.Thread.start
 
@@ -198,7 +198,9 @@ def test_a_place_comes_back_once_after_a_signal(
 
 
 def test_no_place(spelling_server: Emulator) -> None:
-    """If no place is free, a connect fails after its timeout, and the error says what to do."""
+    """
+    If no place is free, connect() raises an error after its timeout. The error says what to do.
+    """
     with Inworld(
         api_key=spelling_server.api_key,
         base_url=spelling_server.url,
@@ -309,7 +311,7 @@ def test_a_refused_realtime_session() -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_refused_stt_stream() -> None:
-    """An STT stream retries its first upgrade; later reconnects have a separate limit."""
+    """An STT stream retries its first upgrade. Later reconnects have a separate limit."""
     attempts: list[bytes] = []
     with serve(refusing(["503", "503"], attempts)) as server:
         with Inworld("a2V5", base_url=f"ws://127.0.0.1:{server.port}") as iw:
@@ -442,7 +444,7 @@ def test_no_connection_after_the_end(iw: Inworld) -> None:
 
 
 def test_closed_while_connecting() -> None:
-    """A connection that is established after the client was closed is closed at once."""
+    """If a connection opens after the client was closed, the connection is closed at once."""
     asked, go_on = threading.Event(), threading.Event()
 
     def slow(peer: Peer) -> None:

@@ -30,7 +30,9 @@ def test_is_due_when_its_start_has_passed() -> None:
 
 
 def test_late_times_are_due_next() -> None:
-    """If the times of a word arrive after the word was heard, the word is due at once, and once."""
+    """
+    If the times of a word arrive after the word was heard, the word is due at once and only once.
+    """
     found = cues(word(100))
     assert list(found.reach(200)) == [word(100)]
     found.add([word(150), word(300)])

@@ -85,8 +85,8 @@ def give(monitor: Monitor, stream: EventStream[object], *events: object) -> None
 
 def test_every_way_to_ask_for_events() -> None:
     """
-    A handler is called for its class, for a base class, and for names of messages without a
-    class.
+    A handler can be registered for a class, for a base class, and for the name of a message that
+    has no class.
     """
     monitor = Monitor("the test's stream")
     stream = stream_of(monitor)

@@ -87,7 +87,10 @@ def waits(source: Source, takers: int = 1) -> None:
 
 
 def in_thread(work: Callable[[], object]) -> Callable[[], object]:
-    """Begin work on a thread. Return a function that waits, and returns the result or raises."""
+    """
+    Run *work* on a thread. Return a function that waits for the thread, and then returns the result
+    or raises the exception.
+    """
     results: list[object] = []
 
     def run() -> None:
@@ -150,7 +153,7 @@ def test_every_consumer_gets_an_error_of_its_own(source: Source) -> None:
 
 
 def test_two_iterators_share_one_place(source: Source) -> None:
-    """A second iterator continues where the first one stopped."""
+    """A second iterator continues where the first iterator stopped."""
     source.give(1, 2, 3, 4)
     source.end()
     first, second = source.stream.events(), source.stream.events()
@@ -161,7 +164,7 @@ def test_two_iterators_share_one_place(source: Source) -> None:
 
 
 def test_two_threads_share_one_iteration(source: Source) -> None:
-    """Two threads that iterate get each event once in total, and both threads get the end."""
+    """If two threads iterate, each event goes to only one thread, and both threads get the end."""
     results = [in_thread(lambda: list(source.stream.events())) for _ in range(2)]
     for number in range(200):
         source.give(number)
@@ -255,7 +258,7 @@ def test_queue_after_a_loss(source: Source) -> None:
 
 
 def test_closing_a_queue_wakes_its_reader(source: Source) -> None:
-    """Closing a queue ends a get() that waits on another thread."""
+    """If a queue is closed, a get() that waits in another thread raises ClosedError."""
     queue = source.stream.subscribe()
     result = in_thread(queue.get)
     waits(source)
@@ -315,7 +318,8 @@ def test_a_raising_handler(
     source: Source, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     """
-    The first exception of a handler is logged, each is counted, and every handler continues.
+    The first exception of a handler is logged, each exception is counted, and all handlers
+    continue.
 
     A handler that calls sys.exit() must not end the dispatch thread.
     """

@@ -104,7 +104,7 @@ def test_forgotten(
 
 @pytest.mark.parametrize("make", FORGOTTEN, ids=lambda make: make.__name__)
 def test_closed_without_a_warning(iw: Inworld, make: Callable[[Inworld], Any]) -> None:
-    """An object that was closed is collected without a warning."""
+    """A closed object is garbage-collected without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made = make(iw)
@@ -141,7 +141,7 @@ def test_held(iw: Inworld, hold: Callable[[Inworld], Callable[[], object]]) -> N
 
 
 def test_a_queue_of_a_forgotten_connection(iw: Inworld) -> None:
-    """A consumer of a context whose connection was dropped gets an error instead of waiting."""
+    """If the connection of a context is dropped, its consumer gets an error instead of waiting."""
     context = iw.tts.connect().context()
     queue = context.subscribe()
     queue.source = None

@@ -1,4 +1,4 @@
-"""Each of many contexts at once receives exactly its own audio."""
+"""Many contexts speak at the same time, and each context receives exactly its own audio."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text_of(connection: int, context: int, turn: int) -> str:
 
 
 def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
-    """Run work on threads that start together; return their exceptions."""
+    """Run work on threads that start together. Return their exceptions."""
     barrier, errors = threading.Barrier(count), []
 
     def run(number: int) -> None:
@@ -63,7 +63,7 @@ def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
 
 def test_twenty_connections_of_five_contexts(server: Emulator) -> None:
     """
-    A hundred contexts on twenty connections speak at once, two turns each.
+    A hundred contexts on twenty connections speak at the same time. Each speaks two turns.
 
     The audio encodes the text, so the expected value of every sample is known.
     """
@@ -151,7 +151,7 @@ def test_interruptions_among_many(server: Emulator) -> None:
 
 def test_real_speech_of_many_voices(inworld_local: Emulator) -> None:
     """
-    Utterances that are spoken at the same time have the same audio as if each were alone.
+    Utterances that are spoken at the same time have the same audio as utterances spoken in turn.
 
     The engine of the emulator makes the same samples for the same text.
     """

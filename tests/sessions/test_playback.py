@@ -20,7 +20,7 @@ from support.sound_card import PATIENCE_S, until
 from support.wav_files import read_wav
 
 RATE_HZ = 8000
-MS = RATE_HZ // 1000 * 2  # bytes
+MS = RATE_HZ // 1000 * 2  # bytes in one millisecond
 
 
 def chunk(
@@ -76,7 +76,7 @@ WORDS = (WordTime("one", 0, 40), WordTime("two", 60, 90), WordTime("three", 100,
 
 
 def test_plays_to_the_end(speaker: NullSpeaker) -> None:
-    """The playback is done when all audio was heard; then the stream is closed."""
+    """The playback is done when all audio was heard. Then the stream is closed."""
     speech = Speech(chunk(100), chunk(50))
     playback = Playback(speech, speaker)
     playback.wait(PATIENCE_S)
@@ -123,7 +123,7 @@ def test_heard_text_without_tokens(speaker: NullSpeaker) -> None:
 
 
 def test_phonemes_are_reported_when_they_are_heard(speaker: NullSpeaker) -> None:
-    """Phonemes are reported with their visemes, each phoneme when it is heard."""
+    """Each phoneme is reported with its viseme when the phoneme is heard."""
     phonemes = (Phoneme("W", "wq", 0, 20, 0), Phoneme("AH", "aa", 20, 40, 0))
     told: list[Phoneme] = []
     playback = Playback(Speech(chunk(50, phonemes=phonemes)), speaker, on_phoneme=told.append)
@@ -146,7 +146,7 @@ def test_the_current_word(speaker: NullSpeaker) -> None:
 
 
 def test_no_words_in_a_pause(speaker: NullSpeaker) -> None:
-    """No word is reported while the speaker pauses; the remaining words follow afterwards."""
+    """No word is reported while the speaker pauses. The remaining words follow afterwards."""
     told: list[WordTime] = []
     speaker.pause()
     playback = Playback(Speech(chunk(160, WORDS)), speaker, told.append)
@@ -161,7 +161,7 @@ def test_no_words_in_a_pause(speaker: NullSpeaker) -> None:
 
 
 def test_a_slow_handler_does_not_delay_audio(speaker: NullSpeaker) -> None:
-    """While a handler runs, the audio continues; the other words are reported later."""
+    """While a handler runs, the audio continues. The other words are reported later."""
     go_on = threading.Event()
     told: list[WordTime] = []
 
@@ -478,7 +478,7 @@ def test_the_last_word_is_reported() -> None:
     assert WORDS == tuple(told)
 
 
-# Methods and attributes that several threads use at once.
+# Methods and attributes that several threads use at the same time.
 ACTIONS: list[Callable[[Playback], object]] = [
     lambda playback: playback.interrupt(),
     lambda playback: playback.wait(PATIENCE_S),
@@ -488,7 +488,7 @@ ACTIONS: list[Callable[[Playback], object]] = [
 
 
 def test_from_many_threads(speaker: NullSpeaker) -> None:
-    """Interrupting, waiting and reading attributes may happen at once."""
+    """Several threads may interrupt, wait and read attributes at the same time."""
     playback = Playback(EndlessSpeech(), speaker, lambda word: None)
     threads = [threading.Thread(target=act, args=(playback,)) for act in ACTIONS * 3]
     for thread in threads:

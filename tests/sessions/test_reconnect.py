@@ -88,7 +88,7 @@ def test_many_attempts() -> None:
 
 
 def test_retry_after() -> None:
-    """A delay is the time that the service named plus a random time."""
+    """If the service names a time, the delay is this time plus a random time."""
     busy = QuotaError("x", retryable=True, retry_after=3.0)
     delays = [Backoff(0.2).next_delay(busy) for _ in range(100)]
 
@@ -121,7 +121,7 @@ def test_transient(error: InworldError, expected: bool) -> None:
 @pytest.mark.parametrize(("error", "is_transient"), ERRORS)
 def test_check(error: InworldError, is_transient: bool) -> None:
     """
-    check() raises an error that is not transient. If no attempt is left, it raises every error.
+    check() raises an error that is not transient. If no attempt is left, check() raises any error.
 
     A transient error that is not a ServiceError is raised as the cause of a ConnectionLost.
     """
@@ -188,7 +188,9 @@ def test_attempts_add_up(clock: WaitingClock) -> None:
 
 
 def test_timeout(clock: WaitingClock) -> None:
-    """Attempts end when the timeout since the loss has passed. Each attempt gets the time left."""
+    """
+    Attempts end when the timeout since the loss has passed. Each attempt gets the remaining time.
+    """
     policy = ReconnectPolicy(Backoff(1.0), timeout=10.0)
     lefts: list[float | None] = []
 

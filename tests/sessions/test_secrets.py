@@ -25,12 +25,12 @@ from support.spelling import SpellingSynthesizer
 KEY = "c3VwZXItc2VjcmV0LWlkOnN1cGVyLXNlY3JldC1rZXk="
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ"
 
-# Five successive characters of a credential are a leak. The service itself repeats four.
+# Five successive characters of a credential are a leak. The service repeats four characters.
 SHORTEST_LEAK = 5
 
 
 class Witness:
-    """Collects everything that the package shows: logs, traces, reprs and errors."""
+    """Collects the logs, traces, reprs and errors of the package."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self.shown: list[str] = []
@@ -65,7 +65,7 @@ def locals_of(error: BaseException) -> Iterator[str]:
     Yield the local variables of each frame of an error and its causes, as error reports do.
 
     Frames of test functions are left out, because they have the credential itself.
-    `http.client` has the request as bytes only for the few microseconds of sending.
+    `http.client` has the bytes of the request only for the microseconds in which it sends them.
     """
     seen: set[int] = set()
     errors: list[BaseException | None] = [error]
@@ -184,7 +184,9 @@ def test_a_refused_key(witness: Witness) -> None:
 def test_the_variables_of_frames(
     credential: tuple[str, Auth], place: Literal["header", "query", "subprotocol"], fault: str
 ) -> None:
-    """The local variables of the package's frames, which error reports show, have no credential."""
+    """
+    Error reports show local variables, so no variable of the package's frames has a credential.
+    """
     secret, auth = credential
     with (
         Emulator(synthesizer=SpellingSynthesizer(), faults=[fault] * 6) as server,

@@ -239,7 +239,9 @@ def refused(iw: Inworld) -> None:
 
 
 def test_a_place_is_not_lost() -> None:
-    """An exception while a connection opens leaves every place of the limiter free."""
+    """
+    If an exception is raised while a connection opens, all places of the limiter are free again.
+    """
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
     limiter = ConnectionLimiter(2)

@@ -19,7 +19,8 @@ from support.scripted import Service, scripted
 from support.service_messages import REALTIME, STT, TTS
 from support.untrusted import CONTROL, variants
 
-# The same functions handle the other values of `variants`; tests/wire/test_untrusted.py has all.
+# The same functions handle the other values of `variants`. tests/wire/test_untrusted.py tests all
+# values.
 _KINDS = ("escapes", "infinite", "huge", "attributes", "too deep", "keys")
 
 
@@ -63,7 +64,7 @@ def printable_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 def test_tts(caplog: pytest.LogCaptureFixture) -> None:
-    """A hostile message of TTS ends one context at most; the connection reads all messages."""
+    """A hostile message of TTS ends one context at most. The connection reads all messages."""
     messages = hostile(TTS)
     counter = Counter(len(messages))
 

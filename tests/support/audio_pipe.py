@@ -18,8 +18,8 @@ class AudioPipe:
     A named pipe that an audio driver writes to instead of a file.
 
     The driver waits while the pipe is full, so the time of the driver advances only when the test
-    reads. The driver is ahead of the test by at most the sizes of the pipe (4096 bytes), of the
-    driver's buffers and of the buffer of the file.
+    reads. The driver can write ahead of the test until the pipe (4096 bytes), the buffers of the
+    driver and the buffer of the file are full.
 
     Args:
         path: The path at which the pipe is created.

@@ -29,7 +29,8 @@ class Browser:
     Attributes:
         messages: The text messages of the relay.
         audio: The audio of each item.
-        position: The item that is played, and how many ms were heard: the answer to each clear.
+        position: The item that is played, and how many ms of it were heard. The page answers
+            each clear with this position.
         answers: Whether the page answers clears.
         close_code: The code with which the relay has closed the socket.
     """
@@ -54,7 +55,7 @@ class Browser:
         self._thread = threading.Thread(target=self._run, name="test-browser", daemon=True)
         self._thread.start()
         if mode is not None:
-            # The server may refuse the conversation before it has read the start.
+            # The server may refuse the conversation before the server has read this message.
             with contextlib.suppress(ConnectionClosed):
                 self.send("start", mode=mode)
 

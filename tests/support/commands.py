@@ -1,4 +1,4 @@
-"""The result of a command, and a function that starts a command that SIGINT can end."""
+"""Starts commands that SIGINT can end, and describes the results of commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open sockets and pipes of this process, and the test that opened each of them."""
+"""Lists the open sockets and pipes of this process, and the test that opened each socket."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _callers(frame: FrameType | None) -> str:
 
 
 def open_descriptors() -> dict[str, int]:
-    """Return the number of each open socket and pipe of this process by its name (Linux)."""
+    """Map the name of each open socket and pipe of this process to its number (Linux)."""
     found: dict[str, int] = {}
     for path in list(_DESCRIPTORS.iterdir()) if _DESCRIPTORS.exists() else ():
         try:
@@ -69,7 +69,7 @@ def _is_name_lookup(number: int) -> bool:
 
 
 def describe(name: str, number: int) -> str:
-    """Return a description of a descriptor: its addresses, and the code that opened it."""
+    """Return a text with the addresses of a descriptor and the code that opened the descriptor."""
     facts = [name, f"descriptor {number}"]
     if name.startswith("socket:"):
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(number)) as twin:

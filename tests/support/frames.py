@@ -1,4 +1,4 @@
-"""The variables of the package's frames in a traceback, as error reports show them."""
+"""Lists the variables of the package's frames in a traceback, as error reports show them."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ class Fuzzer:
         return chosen
 
     def _changed(self, value: Any) -> Any:
-        """Return a copy of a request in which some values are replaced by unusual ones."""
+        """Return a copy of a request in which some values are replaced by unusual values."""
         if self._random.random() < 0.04:
             return self._random.choice(_ODD_VALUES)
         if isinstance(value, dict):

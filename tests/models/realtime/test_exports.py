@@ -1,4 +1,4 @@
-"""Each name of inworld_sync.realtime can be imported, and loads only its own module."""
+"""Each name of inworld_sync.realtime can be imported. This loads only the module of the name."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from inworld_sync.models.realtime.formats import audio_format
 
 FUNCTION = rt.FunctionTool(name="f")
 
-# (class, settings, part of the error): wrong types, and values just beyond each bound.
+# (class, settings, part of the error). The settings have a wrong type, or a value just beyond a
+# bound.
 REFUSED = [
     (Session, {"model": 5}, "model must be a string"),
     (Session, {"voice": b"x"}, "voice"),
@@ -98,7 +99,7 @@ def test_refused_settings(kind, settings, named):
         kind(**settings)
 
 
-# (form, format): the forms of a format that the service and its clients use.
+# (form, format). The service and its clients use all these forms of a format.
 FORMATS = [
     (None, None),
     (rt.PcmFormat(8000), rt.PcmFormat(8000)),
@@ -121,7 +122,7 @@ def test_formats(spelling, expected):
     assert expected == audio_format(spelling)
 
 
-# (form, part of the error): unknown formats, and formats for which the service sends no audio.
+# (form, part of the error). The format is unknown, or the service sends no audio for the format.
 NO_FORMATS = [
     ({"type": "pcm16"}, "then sends no audio"),
     ({"type": "g711_ulaw"}, "type must be audio/pcmu, got 'g711_ulaw'"),
@@ -157,7 +158,7 @@ def test_samples(form, sample_rate_hz, bytes_per_sample):
 
 
 def test_secrets_stay_out_of_a_repr():
-    """The repr of a tool server does not show its token, its headers and its unknown fields."""
+    """The repr of a tool server does not show its token, its headers or its unknown fields."""
     mcp = rt.McpTool(
         server_label="s",
         server_url="https://example.com",

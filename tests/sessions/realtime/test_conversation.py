@@ -136,7 +136,8 @@ def transcript(entry: ConversationEntry | Item) -> str:
 
 def test_a_spoken_conversation(iw: Inworld) -> None:
     """
-    The user speaks in three turns. One turn causes a function call, and one interrupts a reply.
+    The user speaks in three turns. One turn causes a function call. Another turn interrupts a
+    reply.
 
     Client and service have the same conversation, and the interrupted item is truncated to the
     samples that the sink has consumed.
@@ -168,7 +169,8 @@ def test_a_spoken_conversation(iw: Inworld) -> None:
         def over() -> bool:
             if len(seen.done) < 4 or not seen.truncated or not seen.interruptions:
                 return False
-            # When the last item was heard to its end, `heard` is the part of the interrupted item.
+            # When the last item was heard to its end, `heard` is the heard part of the interrupted
+            # item.
             [cut_ms] = seen.interruptions[0].heard_ms.values()
             *_, last = seen.sound.values()
             heard = sink.heard_samples - before - len(last) // 2

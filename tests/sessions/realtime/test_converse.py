@@ -95,7 +95,7 @@ def test_a_turn_without_a_transcript_is_waited_for() -> None:
         service.open()
         hear(service, len(SAID))
         service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u1")
-        # Half a second of silence in real time, which is longer than hang_up_after.
+        # Wait for half a second of silence in real time. This is longer than hang_up_after.
         hear(service, RATE_HZ)
         service.event("input_audio_buffer.committed", item_id="u1")
         answer(service)
@@ -124,7 +124,7 @@ def test_the_service_closes() -> None:
 
 
 def test_a_lost_connection() -> None:
-    """If the connection is lost and not replaced, ``converse`` raises."""
+    """If the connection is lost and not replaced, ``converse`` raises ``ConnectionLost``."""
 
     def script(service: Service) -> None:
         service.open()
@@ -159,7 +159,7 @@ def test_close_ends_a_read_of_the_microphone() -> None:
 
 
 def test_a_close_of_the_service_ends_a_read_of_the_microphone() -> None:
-    """``converse`` ends when the service closes, even while a read of the microphone waits."""
+    """If the service closes the session, ``converse`` ends, even while a microphone read waits."""
 
     microphone = Silent()
 
@@ -210,7 +210,7 @@ def test_a_microphone_that_fails() -> None:
 
 
 def test_a_closed_session() -> None:
-    """``converse`` raises for a closed session."""
+    """If the session is closed, ``converse`` raises an error."""
     with NullSpeaker(RATE_HZ) as speaker, realtime(idle) as iw:
         rt = iw.realtime.connect()
         rt.close()

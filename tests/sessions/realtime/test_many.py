@@ -1,4 +1,4 @@
-"""Twenty conversations run at once with the emulator, each with its own voice and tools."""
+"""Twenty conversations run at the same time, each with its own voice and tools."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Guest(threading.Thread):
 
 
 def test_twenty_conversations(iw: Inworld) -> None:
-    """Voices, tools, turns and items of parallel sessions are kept apart."""
+    """Parallel sessions do not mix their voices, tools, turns and items."""
     start = threading.Barrier(SESSIONS)
     guests = [Guest(iw, number, start) for number in range(SESSIONS)]
     for guest in guests:

@@ -99,7 +99,10 @@ def test_an_odd_message_does_not_change_a_response(message: Event) -> None:
 
 
 def test_ignored_fields_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Audio next to malformed fields is played; the fields are counted and logged once."""
+    """
+    The audio of a message with malformed fields is played. Each malformed field is counted, and its
+    name is logged once.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -156,7 +159,7 @@ UNREADABLE: dict[str, tuple[int, bytes]] = {
 
 @pytest.mark.parametrize(("first", "payload"), UNREADABLE.values(), ids=UNREADABLE)
 def test_an_unreadable_message_is_an_event(first: int, payload: bytes) -> None:
-    """An unreadable message becomes an ``InvalidMessage``; the response and session continue."""
+    """An unreadable message becomes an ``InvalidMessage``. The response and session continue."""
 
     def script(service: Service) -> None:
         service.open()
@@ -196,7 +199,9 @@ def test_json_in_a_binary_frame() -> None:
 
 
 def test_an_error_without_a_type_before_the_end() -> None:
-    """If the service sends an error without a type and closes, the session ends with that error."""
+    """
+    If the service sends an error without a type and then closes, the session ends with this error.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -210,7 +215,10 @@ def test_an_error_without_a_type_before_the_end() -> None:
 
 
 def test_an_error_without_a_type_while_opening() -> None:
-    """``connect`` raises an error that has no type, even if the connection stays open."""
+    """
+    If the service reports an error without a type, ``connect`` raises this error, even if the
+    connection stays open.
+    """
 
     def script(service: Service) -> None:
         service.event("session.created", session=service.session)
@@ -240,7 +248,7 @@ def test_deep_settings() -> None:
 
 
 def test_an_unnamed_end_of_one_of_two_responses() -> None:
-    """If two responses are in progress, a ``response.done`` without an id ends neither of them."""
+    """If two responses are in progress, a ``response.done`` without an id ends neither response."""
 
     def script(service: Service) -> None:
         service.open()
@@ -269,7 +277,7 @@ OUTPUT: Event = {
 }
 PART: Event = {"type": "audio", "transcript": "Hello"}
 
-# The only message with the text of a response.
+# Each of these messages is the only message with the text of a response.
 TEXTS: dict[str, Event] = {
     "part delta": {
         "type": "response.content_part.delta",
@@ -347,7 +355,10 @@ def test_words_are_heard_with_the_speech(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_size_of_an_event() -> None:
-    """The counted size of an event is about the size in memory, much more than the JSON size."""
+    """
+    The counted size of an event is close to its size in memory, and not to the smaller size of its
+    JSON.
+    """
 
     def script(service: Service) -> None:
         service.open()

@@ -66,7 +66,9 @@ def now() -> str:
 
 
 def answering(first: Script) -> Callable[[Service], None]:
-    """Return a script that handles the first request with *first*, and answers all others."""
+    """
+    Return a script that handles the first request with *first*, and answers all other requests.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -133,7 +135,7 @@ def test_a_response_that_stops() -> None:
 
 
 def test_each_message_begins_the_time_anew() -> None:
-    """A slow response whose messages arrive in time is complete."""
+    """Each message of a response restarts the timeout, so a slow response can complete."""
 
     def slow(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -235,7 +237,9 @@ def test_an_error_about_something_else() -> None:
 
 @pytest.mark.parametrize("has_event_id", [True, False])
 def test_busy_with_an_unknown_response(has_event_id: bool) -> None:
-    """A request that is refused as busy is sent again, although no response is known."""
+    """
+    A request that is refused as busy is sent again, even if the client knows no active response.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -250,7 +254,7 @@ def test_busy_with_an_unknown_response(has_event_id: bool) -> None:
 
 
 def test_busy_for_too_long() -> None:
-    """A request that is refused as busy until its timeout fails with the service's error."""
+    """If a request is refused as busy until its timeout, it fails with the service's error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -301,7 +305,7 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
 
 
 def test_replaced_by_another_response() -> None:
-    """If the service begins another response, the earlier response has ended."""
+    """If the service begins another response, the earlier response ends with an error."""
 
     def script(service: Service, request: Event) -> None:
         begin(service, request)
@@ -352,7 +356,9 @@ def test_whole_items_of_a_response_that_continues() -> None:
 
 
 def test_a_call_without_an_end() -> None:
-    """If a response with a function call has no end, the model still answers the call's output."""
+    """
+    If the service never ends a response with a call, the model still answers the call's output.
+    """
 
     def call(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -451,7 +457,7 @@ def test_a_refused_command(
 def test_a_command_without_an_answer(
     act: Callable[[RealtimeSession], object], name: str, code: str
 ) -> None:
-    """If a command is not answered, the call raises after the timeout of the session."""
+    """If a command is not answered, the call raises an error after ``request_timeout``."""
 
     def script(service: Service) -> None:
         service.open()
@@ -551,7 +557,7 @@ def test_a_users_event_id(command: object, name: str, caplog: pytest.LogCaptureF
 
 
 def test_without_waiting(caplog: pytest.LogCaptureFixture) -> None:
-    """With ``wait=False`` a call returns at once; a command that is never answered is logged."""
+    """With ``wait=False`` a call returns at once. A command that is never answered is logged."""
 
     def script(service: Service) -> None:
         service.open()
@@ -610,7 +616,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "value"), ARGUMENTS)
 def test_wrong_timeouts_of_connect(name: str, value: float) -> None:
-    """The error for a timeout that is not a positive number names the argument."""
+    """If a timeout is not a positive number, the error names the argument."""
     with Inworld(local=False, api_key="a2V5OnNlY3JldA==", base_url="ws://127.0.0.1:9") as iw:
         with pytest.raises(ConfigError, match=f"^{name} must be"):
             iw.realtime.connect(**{name: value})

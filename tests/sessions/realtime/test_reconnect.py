@@ -113,7 +113,7 @@ def test_the_settings_are_sent_again() -> None:
 
 
 def test_the_conversation_is_replayed() -> None:
-    """Items are created again with their ids, in order; speech is sent as text."""
+    """Items are created again with their ids, in order. Speech is sent as text."""
     second_has: list[Event] = []
 
     def first(service: Service) -> None:
@@ -283,7 +283,9 @@ def test_an_update_without_wait_is_not_lost() -> None:
 
 
 def test_a_response_that_has_not_begun_is_requested_again() -> None:
-    """A response that was requested just before the loss is requested on the new connection."""
+    """
+    A response that was requested just before the loss is requested again on the new connection.
+    """
 
     def first(service: Service) -> None:
         service.open()
@@ -318,7 +320,7 @@ def test_a_request_that_always_loses_the_connection_ends() -> None:
 
 
 def test_a_response_in_progress_fails() -> None:
-    """A response in progress fails with the connection, and the session continues."""
+    """If the connection is lost, a response in progress fails, and the session continues."""
 
     def first(service: Service) -> None:
         service.open()
@@ -375,7 +377,7 @@ def test_a_cancelled_request_stays_cancelled() -> None:
 # The parameter says whether the response with the call has ended before the loss.
 @pytest.mark.parametrize("is_over", [True, False])
 def test_no_tool_runs_twice(is_over: bool) -> None:
-    """A function runs only once; its output is sent on the new connection."""
+    """A function runs only once. Its output is sent on the new connection."""
     runs: list[int] = []
     release = threading.Event()
 
@@ -431,7 +433,7 @@ def test_no_tool_runs_twice(is_over: bool) -> None:
 
 
 def test_a_call_id_may_come_again_on_a_new_connection() -> None:
-    """A new connection may use the ids of earlier calls again; the new calls run too."""
+    """A new connection may use the ids of earlier calls again. The new calls run too."""
     runs: list[int] = []
 
     @tool
@@ -496,7 +498,7 @@ def test_commands_wait_for_the_new_connection() -> None:
 
 def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    ``connect`` returns a session that opened, even if it reconnects before ``connect`` returns.
+    ``connect`` returns an open session, even if the session reconnects before ``connect`` returns.
 
     The test delays the thread of ``connect`` until another thread has reconnected.
     """
@@ -519,7 +521,7 @@ def test_a_loss_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    ``connect`` returns a session that opened, even if it ends before ``connect`` returns.
+    If a session opens and ends before ``connect`` returns, ``connect`` still returns the session.
 
     The test delays the thread of ``connect`` until the session has ended.
     """
@@ -537,7 +539,9 @@ def test_an_end_right_after_the_opening(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_commands_wait_until_their_timeout() -> None:
-    """If a call times out while the session reconnects, the error names the reconnect."""
+    """
+    If a call times out while the session reconnects, the error says that the session reconnects.
+    """
     hold = threading.Event()
 
     def second(service: Service) -> None:
@@ -588,7 +592,7 @@ def closing(code: int) -> Script:
 
 @pytest.mark.parametrize("code", [1001, 1005, 1011, 1012, 1013])
 def test_close_codes_that_reconnect(code: int) -> None:
-    """After a close code of a failing service the client reconnects."""
+    """If the close code shows a failure of the service, the client reconnects."""
 
     def first(service: Service) -> None:
         service.open()
@@ -605,7 +609,7 @@ def test_close_codes_that_reconnect(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009])
 def test_close_codes_that_end_the_session(code: int) -> None:
-    """After a close code for a mistake of the client, the session ends."""
+    """If the close code shows a mistake of the client, the session ends."""
     with realtime(closing(code), idle) as iw, iw.realtime.connect() as rt:
         with pytest.raises(ConnectionLost, match="bye"):
             list(rt.events(timeout=PATIENCE_SECONDS))
@@ -634,7 +638,7 @@ def test_several_attempts() -> None:
 
 
 def test_an_outage_that_lasts() -> None:
-    """If no connection opens in time, the session ends; the error names the cause."""
+    """If no connection opens in time, the session ends. The error names the cause."""
     scripts = [cut, lambda service: service.hang_up()]
     with realtime(*scripts) as iw, iw.realtime.connect(reconnect_timeout=0.5) as rt:
         with pytest.raises(ConnectionLost, match=r"in \d+ attempts \(reconnect_timeout=0\.5\)"):
@@ -675,7 +679,7 @@ def test_the_limits_start_anew_after_a_good_connection() -> None:
 def test_no_thread_can_start(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When the interpreter ends, no thread can start; the session ends without a log message."""
+    """When the interpreter ends, no thread can start. The session ends without a log message."""
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
@@ -747,7 +751,7 @@ def test_the_reconnect_is_emitted_first(monkeypatch: pytest.MonkeyPatch) -> None
     """
     SessionReconnected precedes all other events of the new connection.
 
-    The test delays the thread that connects, so that a wrong order would show.
+    The test delays the thread that connects, so that a wrong order would be visible.
     """
     wait_for = Commands.wait_for
 

@@ -128,7 +128,7 @@ def test_audio_between_turns_is_not_sent_again() -> None:
     def first(service: Service) -> None:
         service.open()
         sent_audio(service, 3)
-        # The client sends a block again if the connection is lost before its call has returned.
+        # The client sends a block again if the connection is lost before send_audio() has returned.
         is_sent.wait(PATIENCE_SECONDS)
         service.hang_up()
 

@@ -24,7 +24,7 @@ IDLE_SECONDS = 0.05
 
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a session count as idle after a short time."""
+    """Shorten the time after which a session counts as idle."""
     monkeypatch.setattr(realtime_state, "_IDLE_SECONDS", IDLE_SECONDS)
     monkeypatch.setattr(realtime_state, "_RENEWAL_POLL_SECONDS", 0.01)
 
@@ -52,7 +52,7 @@ class Gate:
         service.until_left()
 
     def is_renewed_early(self) -> bool:
-        """Wait much longer than the idle time; return whether the session was renewed too early."""
+        """Wait much longer than the idle time. Return whether the session was renewed too early."""
         return self.renewed.wait(10 * IDLE_SECONDS)
 
 
@@ -174,7 +174,7 @@ def test_a_busy_session_is_not_renewed(busy: object) -> None:
 
 
 def test_a_late_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A session that is never idle is renewed later; the words of the user are sent again."""
+    """A session that is never idle is renewed later. The words of the user are sent again."""
     monkeypatch.setattr(realtime_state, "_RENEWAL_SECONDS", 0.2)
     seen: list[int] = []
 
@@ -306,7 +306,7 @@ def test_wrong_age(age: float) -> None:
 
 
 def test_the_reply_to_the_settings_may_report_a_memory() -> None:
-    """``connect`` returns at the first ``session.updated``, even if it also reports a memory."""
+    """``connect`` returns at the first ``session.updated``, even if this message has a memory."""
 
     def script(service: Service) -> None:
         service.session["providerData"] = {"memory": {"state": {"version": 3, "summary": "x"}}}

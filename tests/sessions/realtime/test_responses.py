@@ -1,4 +1,4 @@
-"""The streams, the queue and the final states of responses."""
+"""Tests of the streams, the queue and the final states of responses."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_text_is_streamed() -> None:
 
 
 def test_text_and_speech_are_independent() -> None:
-    """Text and speech are two streams; each can be read without reading the other."""
+    """Text and speech are two streams. The program can read one stream without the other."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         reply = rt.send_message("one two")
         spoken = b"".join(chunk.pcm for chunk in reply.audio)
@@ -154,7 +154,7 @@ def test_speech_of_any_format_is_pcm(name: str, sent: bytes, expected: bytes) ->
 
 
 def test_speech_is_played(tmp_path: Path) -> None:
-    """Speech plays to the last sample on a speaker of the same rate; another rate is refused."""
+    """Speech plays to the last sample on a speaker of the same rate. Another rate is refused."""
     with realtime(obedient) as iw, iw.realtime.connect() as rt:
         with WavSink(tmp_path / "a.wav", 24000) as speaker:
             playback = rt.send_message("one").audio.play(speaker)
@@ -211,7 +211,10 @@ def test_requests_wait_for_one_another() -> None:
 
 
 def test_out_of_band_responses_do_not_wait() -> None:
-    """An out-of-band response runs in parallel to another one. The metadata names the request."""
+    """
+    An out-of-band response and another response run in parallel. The metadata shows to which
+    request the response belongs.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -258,7 +261,9 @@ def test_a_response_that_the_service_begins() -> None:
 
 
 def test_a_request_that_is_refused_as_busy_is_sent_again() -> None:
-    """A request that is refused because a response is active is sent again after that response."""
+    """
+    If a request is refused because a response is active, it is sent again after that response.
+    """
     requests: list[Event] = []
 
     def script(service: Service) -> None:
@@ -278,7 +283,7 @@ def test_a_request_that_is_refused_as_busy_is_sent_again() -> None:
 
 
 def test_a_request_is_not_repeated_for_ever() -> None:
-    """A request that is refused as busy again and again fails."""
+    """If a request is refused as busy again and again, it fails."""
 
     def script(service: Service) -> None:
         service.open()
@@ -344,7 +349,7 @@ OUTCOMES: list[tuple[Event, str, str | None]] = [
 
 @pytest.mark.parametrize(("fields", "status", "code"), OUTCOMES)
 def test_final_state(fields: Event, status: str, code: str | None) -> None:
-    """Each response has one final state; a failed or incomplete response raises an error."""
+    """Each response has one final state. A failed or incomplete response raises an error."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -380,7 +385,7 @@ def test_a_plan_limit_is_a_quota_error() -> None:
 
 
 def test_a_refused_request() -> None:
-    """If the service refuses a request, the response object of this request has failed."""
+    """If the service refuses a request, the response to this request fails."""
 
     def refuse(service: Service, request: Event) -> None:
         service.error("invalid_value", "no such voice", event_id=request["event_id"])
@@ -529,7 +534,7 @@ def test_text_and_transcript_in_one_response() -> None:
 
 
 def test_text_without_deltas() -> None:
-    """A response whose text arrives as a whole has that text once."""
+    """If the text of a response arrives as a whole, the response has this text only once."""
 
     def give(service: Service, request: Event) -> None:
         service.created("r1", request)
@@ -563,7 +568,7 @@ def test_older_names() -> None:
 
 
 def test_usage_and_metadata_in_odd_places() -> None:
-    """Usage outside the response is read, and metadata that holds a list does no harm."""
+    """Usage outside the ``response`` object is read, and a list in the metadata causes no error."""
 
     def give(service: Service, request: Event) -> None:
         metadata = {**request["response"]["metadata"], "attempts": [{"model": "m"}]}
@@ -610,7 +615,7 @@ DAMAGE: list[Event] = [
 
 @pytest.mark.parametrize("message", DAMAGE)
 def test_a_damaged_response_fails(message: Event) -> None:
-    """If a message of a response is unreadable, the response raises; the session continues."""
+    """If a message of a response is unreadable, the response raises. The session continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -673,7 +678,7 @@ def test_a_response_without_a_reference_is_not_buffered() -> None:
 
     def has_few_responses() -> bool:
         gc.collect()
-        # isinstance() would read ``__class__`` of other packages' proxies, which can raise.
+        # isinstance() would read ``__class__`` of other packages' proxies. This can raise.
         return 10 > sum(type(each) is Response for each in gc.get_objects())
 
     with realtime(script) as iw, iw.realtime.connect() as rt:

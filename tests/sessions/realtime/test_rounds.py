@@ -65,7 +65,9 @@ def script(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
 
 
 def test_the_answer_belongs_to_the_reply() -> None:
-    """The text and speech of a reply include the model's answer, with which the reply ends."""
+    """
+    The text and speech of a reply include the model's answer. The reply ends with this answer.
+    """
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         reply = rt.send_message("What time is it?")
@@ -119,7 +121,9 @@ def test_one_event_for_all_rounds() -> None:
 
 
 def test_a_reply_without_a_reference_continues() -> None:
-    """A reply without a reference continues, and emits one ``ResponseStarted`` in total."""
+    """
+    A reply to which no reference exists continues, and emits one ``ResponseStarted`` in total.
+    """
     steps = script(lambda service: call(service, 1), answer)
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[now])) as rt:
         events = rt.subscribe()
@@ -171,7 +175,7 @@ def test_it_is_in_progress_while_a_function_runs() -> None:
 
 
 def test_cancelling_while_a_function_runs() -> None:
-    """A reply that is cancelled between its rounds has ended; the output is still sent."""
+    """A reply that is cancelled between two rounds ends at once. The tool output is still sent."""
     gate, seen = Gate(), []
 
     def after(service: Service) -> None:
@@ -204,7 +208,7 @@ def interrupt(service: Service, rt: RealtimeSession) -> None:
 
 
 def speak(service: Service, rt: RealtimeSession) -> None:
-    """Interrupt with the user's speech; wait until the session has handled the speech."""
+    """Interrupt with the user's speech. Wait until the session has handled the speech."""
     events = rt.subscribe()
     service.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
     while not isinstance(events.get(PATIENCE_SECONDS), InputSpeechStarted):
@@ -223,7 +227,8 @@ def test_interrupting_while_a_function_runs(
     act: Callable[[Service, RealtimeSession], None], is_held: bool, is_done: bool
 ) -> None:
     """
-    The output is sent, no response is requested, and the reply ends as cancelled.
+    If a reply is interrupted while a function runs, the output is still sent, no response is
+    requested, and the reply ends as cancelled.
 
     The interruption comes after the end of the response with the call, or during this response.
     In the second case, the service completes the response although the client cancels it.
@@ -321,7 +326,7 @@ def test_cancelling_the_second_round() -> None:
 
 
 def test_a_round_that_fails() -> None:
-    """A reply fails with its last round, and keeps the text of earlier rounds."""
+    """If the last round of a reply fails, the reply fails and keeps the text of earlier rounds."""
 
     def failing(service: Service) -> None:
         service.created("r2", service.request())
@@ -337,7 +342,7 @@ def test_a_round_that_fails() -> None:
 
 
 def test_closing_while_a_function_runs() -> None:
-    """A reply whose session is closed between its rounds raises an error."""
+    """If the session is closed between two rounds of a reply, the reply raises an error."""
     gate = Gate()
     steps = script(lambda service: call(service, 1, said="One moment."))
     with realtime(steps) as iw, iw.realtime.connect(Session(tools=[gate.tool])) as rt:
@@ -426,7 +431,7 @@ def test_auto_tool_response_is_switched_on_meanwhile() -> None:
 
 
 def test_submitting_the_last_output_returns_the_response() -> None:
-    """The call that sends the last output returns the response that follows."""
+    """For the last output, submit_tool_output() returns the response that follows."""
 
     def two_calls(service: Service) -> None:
         service.created("r1", service.request())

@@ -1,4 +1,4 @@
-"""Opening, updates, commands, audio, events and the end of a realtime session."""
+"""Tests of opening, updates, commands, audio, events and the end of a realtime session."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ REJECTIONS = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), REJECTIONS)
 def test_rejected_upgrade(status: int, body: str, kind: type[ServiceError]) -> None:
-    """``connect`` raises an error with the status and message of an upgrade refused by HTTP."""
+    """If the service refuses the upgrade, ``connect`` raises an error with the HTTP status."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -210,7 +210,7 @@ def test_silence_at_the_start() -> None:
 
 
 def test_closed_at_the_start() -> None:
-    """``connect`` raises if the service closes before the session is open."""
+    """If the service closes the connection before the session is open, ``connect`` raises."""
     with realtime(lambda service: service.close(1011, "oops")) as iw:
         with pytest.raises(Exception, match="oops"):
             iw.realtime.connect()
@@ -256,7 +256,7 @@ BLAMES = [{"event_id": "its own"}, {"param": "session.audio.input.transcription.
 
 @pytest.mark.parametrize("fields", BLAMES)
 def test_a_refused_update(fields: Event) -> None:
-    """A refused update raises, and none of its settings are applied."""
+    """A refused update raises an error, and none of its settings are applied."""
 
     def script(service: Service) -> None:
         service.open()
@@ -407,7 +407,7 @@ def test_items_get_ids_and_are_mirrored() -> None:
 
 
 def test_an_item_after_another() -> None:
-    """An item may be inserted after another item, whose id is passed."""
+    """An item may be inserted after another item. The command has the id of that item."""
     [command] = commands_of(
         lambda rt: rt.send(CreateItem(Message.user("Hi", id="i2"), previous_item_id="i1"))
     )
@@ -557,7 +557,7 @@ def test_values_that_are_not_audio(audio: Any) -> None:
 
 
 def test_a_service_that_reads_nothing_blocks_the_sender() -> None:
-    """Audio waits for room until the timeout; no audio is dropped without an error."""
+    """Audio waits for room until the timeout. No audio is dropped without an error."""
 
     def script(service: Service) -> None:
         service.open()
@@ -667,14 +667,14 @@ def test_events_without_a_consumer_are_bounded() -> None:
             threading.Event().wait(0.001)
         left = [e for _, e in zip(range(256), rt.events(timeout=30), strict=False)]
 
-        # Two events precede the pings and two follow; the last one may arrive late.
+        # Two events precede the pings, and two events follow. The last event may arrive late.
         assert rt.unclaimed_events in (1003 - 256, 1004 - 256)
         assert isinstance(left[0], PingReceived)
         assert rt.unclaimed_events - 2 == left[0].timestamp
 
 
 def test_an_iteration_that_was_left_is_bounded() -> None:
-    """An iteration that was left buffers only the newest events."""
+    """After an iteration was left, only the newest events are buffered."""
 
     def script(service: Service) -> None:
         service.open()
@@ -699,7 +699,7 @@ def test_an_iteration_that_was_left_is_bounded() -> None:
 
 
 def test_unknown_messages_are_events() -> None:
-    """A message of an unknown type is an event like any other."""
+    """A message of an unknown type is emitted as an ``UnknownEvent``."""
 
     def script(service: Service) -> None:
         service.open()
@@ -713,7 +713,7 @@ def test_unknown_messages_are_events() -> None:
 
 
 def test_errors_of_the_service_are_events_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """An error that belongs to no command is an event and a log entry; the session continues."""
+    """An error that belongs to no command is an event and a log entry. The session continues."""
 
     def script(service: Service) -> None:
         service.open()
@@ -731,7 +731,7 @@ def test_errors_of_the_service_are_events_and_logged(caplog: pytest.LogCaptureFi
 
 
 def test_close_ends_everything_once() -> None:
-    """After close every wait has ended, and each further call raises."""
+    """After close, every wait has ended, and each further call raises an error."""
     with realtime(idle) as iw:
         rt = iw.realtime.connect()
         ended: list[StreamEnded] = []
@@ -835,7 +835,7 @@ def test_a_fault_ends_the_session(fault: Event, kind: type[ServiceError]) -> Non
 
 
 def test_openai_compatible_endpoint() -> None:
-    """The same class works with an OpenAI-compatible service, in the protocol of OpenAI."""
+    """``connect`` opens a session with an OpenAI-compatible service, in the protocol of OpenAI."""
     seen: list[Event] = []
     lines: list[str] = []
 

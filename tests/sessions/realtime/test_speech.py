@@ -32,7 +32,8 @@ class Ear:
     """
     A speaker whose playback position is moved by the test.
 
-    The speaker accepts all audio at once. ``hear`` moves the position; a clear drops unheard audio.
+    The speaker accepts all audio immediately. ``hear`` moves the position. A clear drops unheard
+    audio.
     """
 
     def __init__(self, sample_rate_hz: int = 24000) -> None:
@@ -132,7 +133,7 @@ class Talk:
 
 
 class Stage:
-    """A session, its speaker, and its service."""
+    """A session and its service."""
 
     def __init__(self, rt: RealtimeSession, talk: Talk) -> None:
         self.rt = rt
@@ -197,7 +198,7 @@ def speech_started(service: Service) -> None:
 
 
 def interrupted(stage: Stage) -> Interrupted:
-    """Let the service report speech of the user; return the session's event."""
+    """Let the service report speech of the user. Return the session's event."""
     stage.talk.steps.append(speech_started)
     stage.rt.clear()
     while True:
@@ -304,7 +305,9 @@ class Unplugged(Ear):
 def test_a_speaker_that_cannot_be_cleared(
     stage: Stage, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """The service gets the truncation, and the error of the speaker is logged once."""
+    """
+    If clear() of a speaker raises, the truncation is still sent, and the error is logged once.
+    """
     ear = Unplugged()
     ear.error = error
     stage.rt.play(ear)
@@ -321,7 +324,9 @@ def test_a_speaker_that_cannot_be_cleared(
 
 
 def test_another_speaker(stage: Stage) -> None:
-    """An interruption truncates an item to what the earlier and the present speaker have played."""
+    """
+    If the speaker changes, an interruption truncates each item to the part that its speaker played.
+    """
     ears = [Ear(), Ear(), Ear()]
     for number, (ear, heard) in enumerate(zip(ears, (24000, 12000, 2400), strict=True)):
         stage.rt.play(ear)
@@ -354,7 +359,7 @@ def test_another_speaker_within_an_item(stage: Stage) -> None:
 
 # Interruptions.
 
-# (samples heard of an item of 24000, the truncation in ms).
+# (count of heard samples of an item with 24000 samples, the truncation in ms).
 HEARD = [(0, 0), (1, 0), (23, 0), (24, 1), (12000, 500), (23999, 999)]
 
 
@@ -510,7 +515,7 @@ def test_without_barge_in(talk: Talk) -> None:
 
 
 def test_interrupt(stage: Stage) -> None:
-    """``interrupt`` interrupts at once like the user's speech, and returns the heard time."""
+    """``interrupt`` stops the speech as the user's speech does, and returns the heard time."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))
@@ -616,7 +621,9 @@ def test_a_playout(stage: Stage) -> None:
 
 
 def test_a_playout_that_was_read_out(stage: Stage) -> None:
-    """An item that a reader of a playout has read to its end is not truncated."""
+    """
+    If the application has read all audio of an item from a playout, the item is not truncated.
+    """
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 2400))
@@ -630,7 +637,7 @@ def test_a_playout_that_was_read_out(stage: Stage) -> None:
 
 
 def test_a_full_playout(stage: Stage) -> None:
-    """The session waits for room in a playout; nothing is lost, and an interruption still works."""
+    """The session waits for room in a playout. Nothing is lost, and an interruption still works."""
     playout = Playout(24000, time_scaling=False, start_ms=10, capacity_ms=300)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -662,7 +669,7 @@ def test_the_latency_of_a_playout(stage: Stage) -> None:
 
 
 def test_a_playout_that_its_owner_closed(stage: Stage) -> None:
-    """An interruption after the playout was closed reports the heard audio and raises no error."""
+    """If the playout was closed, an interruption reports the heard audio and raises no error."""
     playout = Playout(24000, time_scaling=False, start_ms=10)
     stage.rt.play(playout)
     stage.do(say("r1", "a1", 24000))
@@ -740,7 +747,7 @@ def test_backchannels_are_not_interrupted(stage: Stage) -> None:
 
 @pytest.mark.parametrize("kind", [AudioDelta, BackchannelDelta])
 def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | BackchannelDelta]) -> None:
-    """If audio is split inside a sample, the events still have whole samples, and none is lost."""
+    """If audio is split inside a sample, the events have whole samples, and no sample is lost."""
     sent = noise(1200, seed=3)
     pieces = [sent[:7], sent[7:8], sent[8:1001], sent[1001:]]
     place = {"response_id": "r1", "item_id": "a1", "backchannel_id": "b1"}
@@ -761,7 +768,7 @@ def test_events_have_whole_samples(stage: Stage, kind: type[AudioDelta | Backcha
 
 
 def test_interruptions_from_many_threads(stage: Stage) -> None:
-    """If many threads interrupt at once, an item is truncated only once."""
+    """If many threads interrupt at the same time, an item is truncated only once."""
     ear = Ear()
     stage.rt.play(ear)
     stage.do(say("r1", "a1", 24000, done=False))
@@ -778,7 +785,7 @@ def test_interruptions_from_many_threads(stage: Stage) -> None:
 
 
 def test_a_real_device_clock(talk: Talk) -> None:
-    """With a speaker in real time, the truncation is near the end of the heard audio, not later."""
+    """With a speaker in real time, the item is truncated exactly at the end of the heard audio."""
     with realtime(talk.script) as iw, iw.realtime.connect() as rt, NullSpeaker(24000) as speaker:
         stage = Stage(rt, talk)
         rt.play(speaker)
@@ -793,7 +800,9 @@ def test_a_real_device_clock(talk: Talk) -> None:
 
 
 class FullSink:
-    """An ``ItemSink`` that accepts no audio before ``accepts`` is set, and plays audio at once."""
+    """
+    An ``ItemSink`` that accepts no audio before ``accepts`` is set. It plays audio immediately.
+    """
 
     is_idle = True
     failure = None

@@ -80,7 +80,7 @@ class Run:
 
     Attributes:
         outputs: The outputs of the calls.
-        requests: How many responses were requested, without the first one.
+        requests: How many responses were requested after the first response.
     """
 
     def __init__(self, *calls: Callable[[Service], None], status: str = "completed") -> None:
@@ -152,7 +152,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("call", "text"), FAILURES)
 def test_a_failure_is_an_output(call: Callable[[Service], None], text: str) -> None:
-    """The output of a function that fails or does not exist describes the error."""
+    """If a function fails or does not exist, the output of the call describes the error."""
     answers = outcome(Run(call), weather, broken, leave, unspeakable)
 
     assert text in json.loads(answers["c1"])["error"]
@@ -267,7 +267,7 @@ def test_max_tools_at_once() -> None:
 
 
 def test_a_function_that_takes_too_long() -> None:
-    """If a function exceeds its timeout, its output is an error; the late result is dropped."""
+    """If a function exceeds its timeout, its output is an error. The late result is dropped."""
     release = threading.Event()
 
     @tool(timeout=0.05)
@@ -430,7 +430,7 @@ def test_a_call_without_a_name() -> None:
 
 
 def test_a_cancelled_response_is_not_continued() -> None:
-    """The outputs for a cancelled response are sent, and no response is requested."""
+    """If a response with a call is cancelled, the output is sent, and no response is requested."""
     answered = threading.Event()
     seen: list[str] = []
 
@@ -482,7 +482,7 @@ def test_the_request_waits_for_the_calling_response() -> None:
 
 
 def test_a_response_that_knows_the_outputs() -> None:
-    """If the service begins a response that knows the outputs, the client requests no response."""
+    """If the service itself begins a response to the outputs, the client requests no response."""
     seen: list[str] = []
 
     def script(service: Service) -> None:
@@ -544,7 +544,7 @@ def test_functions_of_one_response() -> None:
 
 
 def test_functions_of_an_update() -> None:
-    """An update may declare other functions; the newest function of a name is used."""
+    """An update may declare other functions. The newest function of a name is used."""
 
     @tool(name="now")
     def later() -> str:
@@ -647,7 +647,7 @@ REQUEST = {
 
 
 def asking(answers: list[Event]) -> Script:
-    """Return a script that asks for approval twice: in the conversation and in a response."""
+    """Return a script that asks for approval in the conversation and again in a response."""
 
     def script(service: Service) -> None:
         service.open()
@@ -705,11 +705,11 @@ def test_approval_by_hand() -> None:
     assert (False, True, "fine") == (event.is_ours, answers[0]["approve"], answers[0]["reason"])
 
 
-# Twenty sessions at once.
+# Twenty sessions at the same time.
 
 
 def test_twenty_sessions_at_once() -> None:
-    """Parallel sessions keep their voices, tools and turns apart."""
+    """Parallel sessions do not mix their voices, tools and turns."""
     spoken: dict[str, str] = {}
     lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""The audio buffer pops, keeps, covers and rewinds audio."""
+"""The audio buffer pops, keeps and rewinds audio, and discards audio that has a transcript."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def samples(*values: int) -> bytes:
 
 
 def popped(buffer: AudioBuffer, chunk_samples: int = 2) -> list[object]:
-    """Pop everything that can be popped now; return samples as numbers."""
+    """Pop everything that can be popped now. Return samples as numbers."""
     items: list[object] = []
     while (item := buffer.pop(chunk_samples, flush=True)) is not None:
         items.append(item if isinstance(item, TurnEnd) else list(memoryview(item).cast("H")))
@@ -28,7 +28,7 @@ def popped(buffer: AudioBuffer, chunk_samples: int = 2) -> list[object]:
 
 
 def test_chunks() -> None:
-    """Audio is popped in order, in whole chunks; with ``flush`` the rest is popped too."""
+    """Audio is popped in order, in whole chunks. With ``flush`` the rest is popped too."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3))
     buffer.append(samples(4, 5))
@@ -99,7 +99,7 @@ def test_rewind_to_discarded_audio() -> None:
 
 
 def test_covered_turn_end() -> None:
-    """The end of a turn that is covered is not popped again."""
+    """The end of a covered turn is not popped again."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2))
     buffer.end_turn()
@@ -112,7 +112,7 @@ def test_covered_turn_end() -> None:
 
 
 def test_unsent_is_not_covered() -> None:
-    """Only what was sent can be covered."""
+    """Only sent audio can be covered."""
     buffer = AudioBuffer(RATE_HZ, 100)
     buffer.append(samples(1, 2, 3, 4))
     buffer.pop(2, flush=False)
@@ -194,7 +194,7 @@ def test_unanswered_speech(levels: list[int], answered: int, expected_ms: float)
 
 
 def test_unanswered_speech_before_a_position() -> None:
-    """Speech after the given position does not count."""
+    """Speech after the given position does not count as unanswered."""
     buffer = AudioBuffer(RATE_HZ, 1000)
     buffer.append(samples(*[LOUD] * 5 * FRAME))
 
@@ -202,7 +202,7 @@ def test_unanswered_speech_before_a_position() -> None:
 
 
 def test_discarded_speech() -> None:
-    """Speech that was discarded counts too, until the service answers later speech."""
+    """Discarded speech counts as unanswered until the service answers later speech."""
     buffer = AudioBuffer(RATE_HZ, 2 * FRAME)
     buffer.append(samples(*[LOUD] * 3 * FRAME, *[0] * 3 * FRAME))
     popped(buffer, FRAME)
@@ -214,7 +214,7 @@ def test_discarded_speech() -> None:
 
 
 def test_answer_without_times() -> None:
-    """An answer without times covers one turn, which is speech up to a pause of a second."""
+    """An answer without times covers one turn. The turn ends at a pause of one second."""
     buffer = AudioBuffer(RATE_HZ, 100_000)
     speech, pause = [LOUD] * 2000, [0] * 1000
     buffer.append(samples(*pause, *speech, *pause, *speech, *[0] * 500, *speech))

@@ -38,7 +38,9 @@ ENDS: list[tuple[StreamEnded, bool]] = [
 
 @pytest.mark.parametrize(("ended", "expected"), ENDS)
 def test_regular_close(ended: StreamEnded, expected: bool) -> None:
-    """A close is regular if the service closed without an error."""
+    """
+    A close is regular if its code is 1000 and the service has reported no error.
+    """
     assert expected is is_regular_close(ended)
 
 
@@ -76,7 +78,7 @@ REGULAR = StreamEnded("server", 1000)
 
 
 def test_usage_completes() -> None:
-    """The usage after closeStream completes a transcript without an open turn."""
+    """If no turn is open, the usage after closeStream completes the transcript."""
     stream = Stream(SttUsage(1))
     assert CompletionState.PENDING is stream.state(), "usage before closeStream"
     stream.handle(SttUsage(2))
@@ -191,7 +193,7 @@ def test_deadline_before_all_audio_was_sent() -> None:
 
 
 def test_progress_moves_the_deadline(clock: Clock) -> None:
-    """Audio and new messages move the deadline; repeated and unknown messages do not."""
+    """Audio and new messages move the deadline. Repeated or unknown messages do not move it."""
     stream = Stream(Transcription("a"))
     stream.completion.begin_end(10.0)
     start = clock.now

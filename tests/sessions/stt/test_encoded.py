@@ -1,4 +1,4 @@
-"""Live streams of encoded audio: bytes are sent unchanged, and never a second time."""
+"""In live streams of encoded audio, the bytes are sent unchanged and only once."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_reconnect_before_audio() -> None:
 
 @pytest.mark.parametrize("kind", ["reset", "hang_up", "send_close"])
 def test_lost_connection(kind: str) -> None:
-    """After audio was sent, a lost connection ends the stream; nothing is sent again."""
+    """After audio was sent, a lost connection ends the stream. Nothing is sent again."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final" and connection.counts[name] == 2:

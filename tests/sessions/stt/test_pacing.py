@@ -1,4 +1,4 @@
-"""Two limits pace a stream: messages per second, and seconds of audio not yet transcribed."""
+"""A stream limits its messages per second, and its seconds of audio without a transcript."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def new_max_lead(clock: Clock) -> tuple[AudioBuffer, MaxLead]:
 
 
 def test_max_lead(clock: Clock) -> None:
-    """Audio that is sent faster than real time waits until the service had time to transcribe."""
+    """
+    Audio that is sent faster than real time waits until earlier audio had time to be transcribed.
+    """
     buffer, max_lead = new_max_lead(clock)
     send(buffer, max_lead, 59)
     assert not max_lead.is_reached(None)

@@ -39,7 +39,7 @@ RIGHT, RIGHT_TEXT = spoken_turns(1, 2)
 
 
 def interleaved(*channels: bytes) -> bytes:
-    """Return the channels interleaved; silence is appended to the shorter channels."""
+    """Return the channels interleaved. Silence is appended to the shorter channels."""
     size_bytes = max(map(len, channels))
     columns = [np.frombuffer(each.ljust(size_bytes, b"\0"), "<i2") for each in channels]
     return np.stack(columns, axis=1).tobytes()
@@ -106,7 +106,7 @@ def test_one_channel(channel: int) -> None:
 
 
 def test_eight_channels() -> None:
-    """A recording may have eight channels, of which some are silent."""
+    """A recording may have eight channels, and some of these channels may be silent."""
     channels = [spoken_turns(number)[0] if number % 2 else b"" for number in range(8)]
     with stt_server() as (iw, server):
         transcript = iw.stt.transcribe(wav(*channels), channels="separate")
@@ -163,7 +163,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("settings", "error", "words"), WRONG)
 def test_wrong_arguments(settings: dict[str, object], error: type[Exception], words: str) -> None:
-    """A wrong argument raises before a connection is made."""
+    """A wrong argument raises an error before a connection is made."""
     with stt_server() as (iw, server):
         with pytest.raises(error, match=words):
             iw.stt.transcribe(wav(LEFT, RIGHT), **settings)  # type: ignore[arg-type]
@@ -224,7 +224,7 @@ def test_failure_ends_the_wait_for_the_other_channel() -> None:
 
 
 def test_lost_connection_of_one_channel() -> None:
-    """If a channel loses its connection, the channel reconnects; no word is lost or repeated."""
+    """If a channel loses its connection, the channel reconnects. No word is lost or repeated."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final" and connection.number == 2:
@@ -250,7 +250,7 @@ def test_damaged_recording() -> None:
 
 
 def test_no_connection() -> None:
-    """If a channel cannot connect, the open channels are closed; the error names that channel."""
+    """If a channel cannot connect, the open channels are closed. The error names that channel."""
     with stt_server(max_retries=0, connect_timeout=5.0, limiter=ConnectionLimiter(1)) as (iw, _):
         with pytest.raises(QuotaError, match=r"^channel 1: the limit of connections"):
             iw.stt.transcribe(wav(LEFT, RIGHT), channels="separate")

@@ -1,4 +1,4 @@
-"""Whole recordings are transcribed; synthesized text is transcribed again by the emulator."""
+"""Whole recordings are transcribed. The emulator also transcribes its own synthesized speech."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TIMED_MODEL = "soniox/stt-rt-v5"
 
 
 def report(figure: str) -> None:
-    """Show a figure with ``pytest -rP``."""
+    """Print a line that ``pytest -rP`` shows."""
     sys.stdout.write(f"{figure}\n")
 
 
@@ -69,7 +69,9 @@ def transcribed(iw: Inworld, pcm: bytes, **settings: Any) -> Transcript:
 
 @pytest.mark.slow
 def test_round_trip(local: Inworld) -> None:
-    """Fifty sentences that are spoken and transcribed again lose no sentence and few words."""
+    """
+    If fifty sentences are spoken and transcribed, no sentence is lost, and few words are wrong.
+    """
     errors = words = 0
     differences_ms = []
     for text in SENTENCES + MORE_SENTENCES:
@@ -98,7 +100,7 @@ def test_round_trip(local: Inworld) -> None:
 
 
 def test_same_every_time(local: Inworld) -> None:
-    """The same audio gives the same words at the same times, in pieces of any size."""
+    """The same audio gives the same words at nearly the same times, in pieces of any size."""
     pcm = bytes(local.tts.synthesize(SENTENCES[1], audio=AUDIO).pcm) + silence(1)
     whole = transcribed(local, pcm)
     with local.stt.stream(max_chunks_per_second=2000) as stream:
@@ -331,7 +333,7 @@ def test_bad_input(
 
 
 def test_bad_sample_in_the_middle() -> None:
-    """A NaN in a recording raises an error that has the position of the NaN; the stream closes."""
+    """A NaN in a recording raises an error that has the position of the NaN. The stream closes."""
     samples = np.zeros(32_000)
     samples[20_000] = np.nan
     with stt_server() as (iw, _):
@@ -340,7 +342,7 @@ def test_bad_sample_in_the_middle() -> None:
 
 
 def test_wrong_rate(local: Inworld) -> None:
-    """A wrong rate raises no error; all audio is sent, but words are lost."""
+    """A wrong rate raises no error. All audio is sent, but words are lost."""
     pcm = recording("beckett.wav")
     transcript = transcribed(local, pcm, sample_rate_hz=48_000)
 
@@ -407,7 +409,7 @@ def test_recordings_share_the_rate() -> None:
             thread.join(30)
         took = time.monotonic() - started
 
-    # The sixty messages leave at fifty a second, except the first few, which leave at once.
+    # Sixty messages are sent at fifty per second. Only the first few are sent without a delay.
     assert took >= 1.0
 
 

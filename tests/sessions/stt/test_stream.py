@@ -1,4 +1,4 @@
-"""The audio, the events and the end of a live transcription."""
+"""Tests of the audio, the events and the end of a live transcription."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ BAD_AUDIO: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("audio", "words"), BAD_AUDIO)
 def test_bad_audio(audio: Any, words: str) -> None:
-    """Invalid audio raises an error with the reason; the stream continues without this audio."""
+    """Invalid audio raises an error with the reason. The stream continues without this audio."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, server):
         with iw.stt.stream(**QUICK) as stream:
@@ -241,7 +241,7 @@ def test_empty_audio() -> None:
 
 
 def test_odd_bytes() -> None:
-    """A sample may be split between two calls; half a sample at the end raises an error."""
+    """A sample may be split between two calls. Half a sample at the end raises an error."""
     pcm, said = spoken_turns(1)
     with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
@@ -314,7 +314,7 @@ def test_feed_file(tmp_path: Any) -> None:
 
 
 def test_feed_pieces() -> None:
-    """An iterable of audio is read piece by piece; the pieces may be of different kinds."""
+    """An iterable of audio is read piece by piece. The pieces may be of different kinds."""
     pcm, said = spoken_turns(2)
     half = len(pcm) // 4 * 2
     with stt_server() as (iw, _):
@@ -352,7 +352,7 @@ def test_realtime() -> None:
 
 
 def test_feed_ends_with_its_stream() -> None:
-    """A feed that waits returns if another thread closes the stream."""
+    """If another thread closes the stream, a feed that waits returns."""
     with stt_server() as (iw, _):
         stream = iw.stt.stream(**QUICK)
         feeding = threading.Thread(
@@ -502,7 +502,7 @@ def test_poll() -> None:
 
 
 def test_raising_handler(caplog: pytest.LogCaptureFixture) -> None:
-    """An exception in a handler is logged once and counted; the stream continues."""
+    """An exception in a handler is logged once and counted. The stream continues."""
     pcm, said = spoken_turns(3)
     with stt_server() as (iw, _):
         with iw.stt.stream(on_transcript=lambda _: 1 / 0, **QUICK) as stream:  # type: ignore[arg-type]
@@ -589,7 +589,7 @@ def test_closed_stream() -> None:
 
 
 def test_exception_in_the_block() -> None:
-    """An exception in the ``with`` block ends the stream at once. No transcript is awaited."""
+    """An exception in the ``with`` block ends the stream without a wait for the transcript."""
     with stt_server(lambda connection, name: connection.until_left()) as (iw, _):
         with pytest.raises(KeyError), iw.stt.stream() as stream:
             raise KeyError
@@ -600,7 +600,7 @@ def test_exception_in_the_block() -> None:
 
 
 def test_consumer_when_the_client_closes() -> None:
-    """Closing the client ends its streams; a thread that waits for events gets the error."""
+    """Closing the client ends its streams. A thread that waits for events gets an error."""
     with stt_server() as (iw, _):
         stream = iw.stt.stream()
         closing = threading.Thread(target=iw.close)
@@ -656,7 +656,7 @@ def resident_bytes() -> int:
 def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours of silence are sent completely, have no turn, and use little memory."""
     monkeypatch.setattr(audio_buffer, "time", QuickClock)
-    # Larger chunks need fewer messages, so that the test does not take minutes.
+    # With larger chunks, the test needs fewer messages and does not take minutes.
     monkeypatch.setattr(audio_buffer, "_CHUNK_MS", 10_000)
     minute = bytes(8000 * 2 * 60)
 
@@ -699,7 +699,7 @@ def test_forked_child() -> None:
 
 
 def test_many_streams_at_once() -> None:
-    """Streams of one client are independent."""
+    """Streams of one client do not affect each other."""
     turns = [(1, 2), (3,), (2, 2, 2), (4, 1), (1,)] * 2
     results: dict[int, str] = {}
 
@@ -818,7 +818,7 @@ def test_an_unreadable_message(message: str) -> None:
 
 
 def test_an_error_without_a_close() -> None:
-    """If no CLOSE follows an error of the connection, the error is emitted as an event."""
+    """If no CLOSE frame follows an error of the connection, the error is emitted as an event."""
 
     def odd(connection: SttConnectionScript, moment: str) -> None:
         if moment == "chunk" and connection.counts[moment] == 2:
@@ -841,7 +841,7 @@ def test_an_error_without_a_close() -> None:
 
 
 def test_fields_of_a_wrong_type(caplog: pytest.LogCaptureFixture) -> None:
-    """If optional fields have a wrong type, no word is lost, and each name is logged once."""
+    """If optional fields have a wrong type, no word is lost, and each field is logged once."""
 
     def odd(connection: SttConnectionScript, moment: str) -> None:
         if moment == "chunk" and connection.counts[moment] in (2, 3):

@@ -1,4 +1,4 @@
-"""Wrong arguments of TTS calls raise at once, with a helpful message."""
+"""A wrong argument of a TTS call raises an error at once, with a helpful message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inworld_sync import (
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 
-# (call, part of the error) of calls that are refused before anything is sent.
+# (call that is refused before anything is sent, part of the error)
 CALLS: list[tuple[Callable[[Inworld], object], str]] = [
     (lambda iw: iw.tts.synthesize("Hi.", config="Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda iw: iw.tts.synthesize("Hi.", timeout="5"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> No
         call(iw)
 
 
-# (call, part of the error) of calls of a connection and of its contexts.
+# (call of a connection or of its context, part of the error)
 ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
     (lambda c: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
     (lambda c: c.context(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_calls_on_a_connection(
 
 
 def test_no_time_at_all(iw: Inworld) -> None:
-    """With a timeout of 0, a request, a connection and an utterance raise at once."""
+    """With a timeout of 0, a request, a connection and an utterance raise an error at once."""
     with pytest.raises(TimeoutError):
         iw.voices.list(timeout=0)
     with pytest.raises(TimeoutError):

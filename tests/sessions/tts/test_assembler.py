@@ -1,4 +1,4 @@
-"""The chunks of one context have whole samples, and times that continue."""
+"""The chunks of one context have whole samples, and their times do not restart at 0."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def silence(ms: float, audio: AudioConfig = SLOW) -> bytes:
 
 
 def test_start_of_each_chunk() -> None:
-    """The start of a chunk is the duration of the samples before it."""
+    """The start of a chunk is the total duration of the earlier samples."""
     assembler = Assembler("c", SLOW)
     chunks = [assembler.chunk(received(silence(ms))) for ms in (10, 20, 30)]
 
@@ -141,7 +141,7 @@ TIMES = st.lists(st.tuples(st.floats(-50, 500), st.floats(-50, 500), st.booleans
 
 @given(TIMES)
 def test_times_never_go_back(times: list[tuple[float, float, bool]]) -> None:
-    """For any times of the service, words are in order and end after they start."""
+    """For any times of the service, words are in order, and no word ends before its start."""
     assembler = Assembler("c", SLOW)
     words: list[WordTime] = []
     for start, end, ends_generation in times:
@@ -155,7 +155,7 @@ def test_times_never_go_back(times: list[tuple[float, float, bool]]) -> None:
 
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=8))
 def test_samples_stay_whole(data: bytes, cuts: list[int]) -> None:
-    """Chunks have whole samples and lose none, wherever the service cuts the audio."""
+    """Chunks have whole samples, and no sample is lost, wherever the service cuts the audio."""
     places = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
     assembler = Assembler("c", PCM)
     chunks = [
@@ -174,6 +174,6 @@ def test_samples_stay_whole(data: bytes, cuts: list[int]) -> None:
 
 @pytest.mark.parametrize("audio", ["!!!!", "AAA", "A" * 5])
 def test_bad_base64(audio: str) -> None:
-    """Audio that is not base64 is an error."""
+    """Audio that is not base64 raises an error."""
     with pytest.raises(AudioError):
         Assembler("c", PCM).chunk(AudioReceived("c", audio))

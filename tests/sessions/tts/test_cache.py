@@ -81,7 +81,7 @@ def test_chunks_of_a_hit(server: Emulator, tmp_path: Path) -> None:
 
 
 def test_another_process_gets_a_hit(server: Emulator, tmp_path: Path) -> None:
-    """Another process uses the cache. Another emulator on this machine is the same service."""
+    """Another process gets a hit. All emulators on this machine count as the same service."""
     with client(server, tmp_path) as iw:
         iw.tts.synthesize("One.")
     with Emulator(synthesizer=SpellingSynthesizer()) as other, client(other, tmp_path) as iw:
@@ -122,7 +122,7 @@ def test_off_by_default(server: Emulator, tmp_path: Path) -> None:
 
 
 def test_traces(server: Emulator, tmp_path: Path) -> None:
-    """Hits and misses are trace events."""
+    """Each hit and each miss emits a trace event."""
     events: list[TraceEvent] = []
     with client(server, tmp_path, on_trace=events.append) as iw:
         size = len(iw.tts.synthesize("One.").data)
@@ -299,7 +299,7 @@ def test_too_large_for_an_entry(server: Emulator, tmp_path: Path, monkeypatch) -
 
 @pytest.mark.parametrize("wrong", [3, "", True])
 def test_wrong_cache(wrong: Any) -> None:
-    """A cache that is no path is refused."""
+    """A cache that is not a path is refused."""
     with pytest.raises(ConfigError, match="cache must be the path of a folder"):
         Inworld(api_key="k", cache=wrong)
 

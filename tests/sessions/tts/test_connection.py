@@ -1,4 +1,4 @@
-"""The limit of contexts, failures, back-pressure and the end of a TTS connection."""
+"""Tests of the limit of contexts, failures, back-pressure and the end of a TTS connection."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def finished(connection: TtsConnection, text: str = "Hi.") -> TtsContext:
 
 
 def test_five_contexts_at_once(iw: Inworld) -> None:
-    """Five contexts speak at once, and a sixth is refused before anything is sent."""
+    """Five contexts speak at the same time. A sixth context is refused before anything is sent."""
     with iw.tts.connect() as connection:
         contexts = [connection.context() for _ in range(5)]
         with pytest.raises(ContextLimitError, match="at most 5 contexts"):
@@ -273,7 +273,7 @@ def closing(code: int, reason: str) -> Script:
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "going away"), (1011, "oops")])
 def test_closed_in_mid_utterance(code: int, reason: str) -> None:
-    """A CLOSE while a context is open is an error, even with code 1000."""
+    """A CLOSE frame while a context is open is an error, even with code 1000."""
     with scripted(closing(code, reason)) as iw, iw.tts.connect() as connection:
         context = opened(connection)
         with pytest.raises(ConnectionLost) as caught:
@@ -285,7 +285,7 @@ def test_closed_in_mid_utterance(code: int, reason: str) -> None:
 
 
 def test_every_context_ends_with_the_loss() -> None:
-    """A lost connection wakes every consumer, each with its own error object."""
+    """If the connection is lost, every consumer gets its own error object."""
 
     def script(service: Service) -> None:
         for _ in range(5):
@@ -370,7 +370,7 @@ def test_an_unreadable_message(
 def test_unreadable_messages_are_bounded(
     message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Many messages that cannot be read fill a queue, and then the reader pauses."""
+    """If many messages cannot be read, their events fill a queue, and then the reader pauses."""
     monkeypatch.setattr(mailbox, "MAX_WAITING_BYTES", 100 * 256)
 
     def flooding(service: Service) -> None:
@@ -408,7 +408,7 @@ def test_a_message_that_is_too_long() -> None:
 
 
 def test_wrong_types_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Optional fields of a wrong type are ignored, counted and logged; the audio is kept."""
+    """Optional fields of a wrong type are ignored, counted and logged. The audio is kept."""
 
     def odd(service: Service) -> None:
         context_id = service.until("close_context")
@@ -445,7 +445,7 @@ def test_a_large_message() -> None:
 
 
 def test_fatal_error() -> None:
-    """If a CLOSE follows an error of the connection, every context gets this error."""
+    """If a CLOSE frame follows an error of the connection, every context gets this error."""
 
     def refusing(service: Service) -> None:
         service.until("flush_context")
@@ -461,7 +461,10 @@ def test_fatal_error() -> None:
 
 
 def test_error_that_is_not_fatal(caplog: pytest.LogCaptureFixture) -> None:
-    """If no CLOSE follows an error of the connection, the error is logged and contexts continue."""
+    """
+    If no CLOSE frame follows an error of the connection, the error is logged, and contexts
+    continue.
+    """
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")
@@ -491,7 +494,7 @@ def test_error_that_is_fatal_is_raised_alone(caplog: pytest.LogCaptureFixture) -
 
 
 def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
-    """An error that was logged is not kept as the cause of a later CLOSE."""
+    """An error that was logged is not kept as the cause of a later CLOSE frame."""
 
     def grumbling(service: Service) -> None:
         service.until("flush_context")
@@ -694,7 +697,7 @@ def test_after_close(iw: Inworld) -> None:
 
 
 def test_close_from_many_threads(iw: Inworld) -> None:
-    """Several threads may call close() at once."""
+    """Several threads may call close() at the same time."""
     connection = iw.tts.connect()
     threads = [threading.Thread(target=connection.close) for _ in range(8)]
     for thread in threads:

@@ -64,7 +64,7 @@ def test_a_conversation(connection: TtsConnection) -> None:
 
 
 def test_a_long_text(connection: TtsConnection) -> None:
-    """A text of any length is split into pieces that the service accepts; nothing is lost."""
+    """A text of any length is split into pieces that the service accepts. Nothing is lost."""
     with connection.context() as context:
         context.send(LONG)
         context.close()
@@ -249,7 +249,7 @@ def test_say_replaced(connection: TtsConnection) -> None:
             next(first)
 
 
-# (settings, whether send() is called before say()) with which the end of a text is unknown.
+# (settings, whether send() is called before say()). In these cases, the end of a text is unknown.
 UNSAYABLE: list[tuple[dict[str, object], bool]] = [
     ({"auto_mode": True}, False),
     ({"buffer_char_threshold": 100}, False),
@@ -362,7 +362,7 @@ def test_interrupt_does_not_wait() -> None:
     """
     interrupt() returns at once while another thread waits in send().
 
-    interrupt() does not wait for that thread, whose send() may take up to send_timeout.
+    This send() may wait as long as send_timeout, and interrupt() does not wait for it.
     """
     stuck, go_on = threading.Event(), threading.Event()
 

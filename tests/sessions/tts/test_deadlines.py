@@ -191,7 +191,7 @@ def let_deadlines_pass(connection: TtsConnection, context: TtsContext) -> None:
 
 def test_a_paused_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    No deadline counts while the reader is paused, since the answer may wait in the socket.
+    No deadline takes effect while the reader is paused, since the answer may wait in the socket.
 
     The answer about one context waits behind audio of a context that has no consumer.
     """

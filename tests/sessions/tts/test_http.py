@@ -1,4 +1,4 @@
-"""Speech over HTTP: requests, times over several requests, retries, errors and early ends."""
+"""Tests of speech over HTTP, with several requests, retries, errors and early ends."""
 
 from __future__ import annotations
 
@@ -229,7 +229,9 @@ def test_refusals(answer: bytes, kind: type[InworldError], attempts: int) -> Non
 
 @pytest.mark.parametrize("first", [refusal("503 Service Unavailable"), HEAD + fault(14) + END])
 def test_retry_succeeds(first: bytes) -> None:
-    """A request that the service had not answered is repeated, and the speech is complete."""
+    """
+    If the first answer is a temporary error, the request is repeated, and the speech is complete.
+    """
     service = Service(first, HEAD + audio() + END)
     with client_of(service) as iw:
         assert 480 == len(iw.tts.synthesize("Hi.", method="http").data)
@@ -247,7 +249,7 @@ def test_lost_before_the_first_line(before: tuple[bytes, ...]) -> None:
     assert 2 == len(service.bodies)
 
 
-# (what the service sends after 10 ms of audio, class of the error, words of the error)
+# (answer with 10 ms of audio and then a fault, class of the error, words of the error)
 BROKEN: list[tuple[bytes | Callable[[Peer], None], type[InworldError], str]] = [
     (HEAD + audio() + fault(13, "engine died") + END, ServiceError, "engine died"),
     (HEAD + audio() + fault(8, "too many") + END, QuotaError, "too many"),
@@ -339,7 +341,7 @@ def test_close_from_another_thread(before: tuple[bytes, ...]) -> None:
 
 
 def test_leaving_the_loop_closes_the_connection() -> None:
-    """A caller that leaves the loop frees the connection; the client can still be used."""
+    """A caller that leaves the loop frees the connection. The client can still be used."""
     ended = threading.Event()
 
     def answer(peer: Peer) -> None:
@@ -392,7 +394,7 @@ def test_no_secrets() -> None:
     "faults", ["drop@1", "reset@1", "half_frame@1", "bad_json@1", "error:13@1"]
 )
 def test_faults_of_the_emulator(faults: str) -> None:
-    """Every fault of a streamed response raises a typed error with the audio before the fault."""
+    """Every fault of a streamed response raises an InworldError with the audio before the fault."""
     settings, synthesizer = Settings(chunk_ms=20), SpellingSynthesizer(samples=200)
     with (
         Emulator(synthesizer=synthesizer, settings=settings, faults=[faults]) as server,

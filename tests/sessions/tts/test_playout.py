@@ -120,7 +120,7 @@ def test_a_cut_sample_is_put_together(playout: Playout) -> None:
 
 
 def test_utterances_take_turns(playout: Playout) -> None:
-    """An utterance begins when the previous one was heard."""
+    """An utterance begins when the previous utterance was heard to its end."""
     with scripted(speaking(counting(0, 2400))) as iw, Reader(playout) as reader:
         sink = PlayoutSink(playout)
         sink.pause()
@@ -132,7 +132,7 @@ def test_utterances_take_turns(playout: Playout) -> None:
 
     assert [100.0] * 3 == [playback.heard_ms for playback in playbacks]
     heard = bytes(reader.pcm)
-    # A pause fades out and in, which changes samples around it.
+    # A pause fades the audio out and in. The fades change the samples next to the pause.
     assert heard.count(counting(200, 2000)) == 3
 
 

@@ -32,7 +32,7 @@ def said(iw: Inworld, text: str) -> str:
 
 
 def at_once(count: int, work: object) -> list[object]:
-    """Run work on threads that start together; return their results or errors."""
+    """Run work on threads that start together. Return their results or errors."""
     barrier = threading.Barrier(count)
     results: list[object] = [None] * count
 
@@ -133,7 +133,7 @@ def test_http_429(spelling_server: Emulator) -> None:
 
 
 def test_429_of_the_only_connection() -> None:
-    """A client whose only connection is refused with HTTP 429 retries ``max_retries`` times."""
+    """If the only connection is refused with HTTP 429, the client retries ``max_retries`` times."""
     with Emulator(synthesizer=SpellingSynthesizer(), faults=["http_status:429"]) as server:
         with Inworld(api_key=server.api_key, base_url=server.url, max_retries=0) as iw:
             with pytest.raises(QuotaError) as caught:
@@ -262,7 +262,7 @@ def test_a_fault_that_stays(code: int) -> None:
 
 
 def test_silence_is_not_retried() -> None:
-    """A service that does not answer in time is not asked again."""
+    """If the service does not answer in time, the request is not sent again."""
     creates: list[str] = []
 
     def silent(service: Service) -> None:
@@ -351,7 +351,9 @@ def test_a_connection_that_does_not_answer_is_left() -> None:
 
 
 def test_a_silent_connection_is_aborted() -> None:
-    """A silent connection is aborted without a close handshake, so that another can be opened."""
+    """
+    A silent connection is aborted without a close handshake, and another connection is opened.
+    """
     release = threading.Event()
     with (
         scripted(

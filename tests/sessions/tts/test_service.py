@@ -309,7 +309,7 @@ def test_a_service_that_counts_less(counted: int | None) -> None:
     """
     A long text is spoken whole, although the service does not count all characters.
 
-    Otherwise each character that is not counted would reduce the text that may be sent ahead, until
+    Otherwise each uncounted character would reduce the amount of text that may be sent ahead, until
     nothing is sent any more.
     """
     further = {} if counted is None else {"usage": {"processedCharactersCount": counted}}
@@ -578,7 +578,7 @@ def test_linear16_without_its_headers() -> None:
 
 
 def test_a_wav_for_a_web_response(iw: Inworld) -> None:
-    """The blocks of a response are a WAV file of unknown length, sent as audio arrives."""
+    """The blocks of a web response form a WAV file of unknown length."""
     blocks = list(iw.tts.stream_bytes("Hello there."))
 
     assert (b"RIFF", b"WAVE") == (blocks[0][:4], blocks[0][8:12])

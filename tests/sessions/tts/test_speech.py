@@ -1,4 +1,4 @@
-"""The samples, files and subtitles of speech."""
+"""Tests of the samples, files and subtitles of speech."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LAWS = [(AudioEncoding.MULAW, b"\xff\x7f\x00", [0, 0, -32124]), (AudioEncoding.A
 
 @pytest.mark.parametrize(("encoding", "data", "samples"), LAWS)
 def test_g711(encoding: AudioEncoding, data: bytes, samples: list[int]) -> None:
-    """``data`` is G.711 as received; ``pcm`` has the decoded samples."""
+    """``data`` is G.711 as received. ``pcm`` has the decoded samples."""
     chunk = AudioChunk("c", data, encoding, 8000)
 
     assert len(data) / 8 == chunk.duration_ms
@@ -118,7 +118,7 @@ def test_join_of_a_word_in_two_chunks() -> None:
 
 
 def test_join_of_nothing() -> None:
-    """No chunks make an empty speech."""
+    """Without chunks, join() returns an empty speech."""
     assert Speech(b"", AudioEncoding.PCM, 24000) == Speech.join([], PCM)
 
 
@@ -135,7 +135,7 @@ def test_save_wav(tmp_path: Path, name: str) -> None:
 
 
 def test_iter_wav() -> None:
-    """The blocks of iter_wav(), joined, are one WAV file."""
+    """The joined blocks of iter_wav() are one WAV file."""
     speech = Speech(SAMPLES * 20_000, AudioEncoding.LINEAR16, 8000)
     blocks = list(speech.iter_wav())
     with wave.open(io.BytesIO(b"".join(blocks))) as file:
@@ -158,7 +158,7 @@ def test_save_unchanged(tmp_path: Path, encoding: str, name: str) -> None:
 @pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.opus", "a.flac"])
 @pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "MULAW"])
 def test_save_samples_as_a_compressed_file(tmp_path: Path, encoding: str, name: str) -> None:
-    """Audio that is not compressed is encoded; an open file gets the same format."""
+    """Audio that is not compressed is encoded. An open file gets the same format."""
     speech = Speech(bytes(range(1, 201)) * 100, AudioEncoding(encoding), 24000)
     speech.save(tmp_path / name)
     file = io.BytesIO()
@@ -281,7 +281,7 @@ def test_subtitles_without_times() -> None:
 
 
 class Sink:
-    """Accepts all audio at once, and counts it as heard at once."""
+    """Accepts all audio immediately, and counts the audio as heard immediately."""
 
     sample_rate_hz = 24000
     heard_samples = 0
