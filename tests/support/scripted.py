@@ -156,7 +156,7 @@ def client_of(
 
 
 def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Return a client of a TTS service that runs scripts, see :func:`client_of`."""
+    """Return a client of a TTS service that runs scripts. See :func:`client_of`."""
     return client_of(Service, scripts, settings)
 
 

@@ -20,7 +20,7 @@ _WORD = re.compile(r"\S+")
 
 
 def tone_seconds(text: str, speaking_rate: float = 1.0) -> float:
-    """Return the duration of the tones of a text: 50 ms for each character except spaces."""
+    """Return how many seconds a text lasts. At rate 1, each character except spaces has 50 ms."""
     return len("".join(text.split())) * _SECONDS_PER_CHARACTER / speaking_rate
 
 
