@@ -156,7 +156,7 @@ def test_statuses(status: str, kind: type[ServiceError], is_retried: bool) -> No
 
 
 def failing_twice(failure: Script) -> tuple[Script, list[bytes]]:
-    """Return a server that fails for two requests and answers the third, and a list of requests."""
+    """Return a script that fails for two requests and answers the third, and the requests."""
     requests: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -213,7 +213,7 @@ def test_no_retry(failure: Script) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the connect failed, every request is sent again, because the server got no request."""
+    """If the connect failed, also a POST is sent again, because the server got no request."""
     failures = 2
     real = connect.connect_tcp
 
@@ -784,8 +784,8 @@ def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
     """
     The first request uses the connection that was opened in advance.
 
-    TLS 1.3 sends session tickets after the handshake. The tickets do not mean that the server has
-    closed the connection.
+    TLS 1.3 sends session tickets after the handshake. The client does not mistake the tickets for
+    the end of the connection.
     """
     script = answering(whole("200 OK", b"[]"))
     with serve(script, tls=server_tls if is_secure else None) as server:

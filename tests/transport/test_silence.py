@@ -1,4 +1,4 @@
-"""A connection to a silent server is lost, but not if only this process was stalled."""
+"""A connection counts as lost if the server is silent, but not if this process was stalled."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_deadline_of_socks(script: Callable[[Peer], None], by: Callable[[Options
 
 
 def test_reset_by_a_socks_proxy() -> None:
-    """If a SOCKS5 proxy breaks the connection, the error says in which step."""
+    """If a SOCKS5 proxy breaks the connection, the error names the step that failed."""
 
     def script(peer: Peer) -> None:
         peer.read_exactly(3)
