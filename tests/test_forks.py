@@ -1,4 +1,4 @@
-"""A process that forks during its first call gets a child that works."""
+"""If a process forks during its first call, the child works."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ class Answers:
 
     @contextlib.contextmanager
     def while_stopped(self) -> Iterator[None]:
-        """In a script, send the answer inside the ``with`` block, while the client is stopped."""
+        """Wait until the client is stopped. The script sends its answer in the ``with`` block."""
         self.asked.set()
         assert self.client_is_stopped.wait(PATIENCE_SECONDS)
         yield
