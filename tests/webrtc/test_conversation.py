@@ -128,7 +128,7 @@ class Talk:
         at the last word that was heard.
 
         Args:
-            iw: Recognizes the answers.
+            iw: The client that recognizes the answers.
             allowed_share: The share of the words of the whole conversation that may be changed.
         """
         items = [entry.item for entry in self.rt.conversation]
