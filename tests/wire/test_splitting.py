@@ -27,7 +27,8 @@ CASES = [
     ("short", 5, ["short"]),
 ]
 
-# Graphemes of several characters. The family is longer than the limit and must be split.
+# These graphemes have several characters. The emoji of a family is longer than the limit, so this
+# grapheme is split.
 GRAPHEMES = [
     ("abce\u0301f", 4, ["abc", "e\u0301f"]),
     ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),

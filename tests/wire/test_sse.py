@@ -1,4 +1,4 @@
-"""Server-sent events are read as in the standard, for any cuts of the stream, up to a limit."""
+"""Server-sent events are read as in the standard, in any pieces. The size of events is limited."""
 
 from __future__ import annotations
 

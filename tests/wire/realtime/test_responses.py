@@ -240,7 +240,7 @@ def test_audio_after_the_end(messages, accepted):
 
 
 def test_item_before_created():
-    """A response whose first message is about an item is in progress."""
+    """If the first message of a response is about an item, the response is in progress."""
     item = {"id": "a1", "type": "message", "role": "assistant"}
     table = Responses()
     handle(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})

@@ -48,8 +48,8 @@ def completed_by(calls, *messages):
 
 WEATHER = rt.FunctionCall(id="f1", call_id="c1", name="weather", arguments=OSLO, status="completed")
 
-# name: (messages, index of the message that completes the call). Services were observed to leave
-# out the fields that are missing here.
+# name: (messages, index of the message that completes the call). Some services leave out the fields
+# that are missing here.
 SCRIPTS = {
     "reference": (
         [
@@ -144,7 +144,7 @@ def test_no_arguments():
 
 
 def test_nameless_call():
-    """A call without a name is returned at the end of the response: the call needs an output."""
+    """A call without a name is returned at the end of the response, since it needs an output."""
     counts, found = completed_by(FunctionCalls(), item("added"), item("done"), response())
 
     assert [0, 0, 1] == counts
