@@ -179,7 +179,7 @@ def test_a_mute_service(server: Emulator) -> None:
 
 
 def test_never_in_the_middle(server: Emulator) -> None:
-    """If an utterance fails after its first audio, it raises the error."""
+    """If an utterance fails after its first audio, the error is raised."""
 
     def cut(service: Service) -> None:
         context_id = service.until("close_context")

@@ -109,6 +109,6 @@ sys.meta_path.remove(watch)
 
 @pytest.mark.parametrize("first", ["tts", "http", "stt", "realtime", "voices"])
 def test_no_import_without_the_lock(first: str) -> None:
-    """The first call of a process imports modules only while it holds the lock."""
+    """The first call of a process imports modules only while its thread holds the lock."""
     with Emulator(synthesizer=SpellingSynthesizer()) as server:
         assert "" == run(server, _CALLS, first)

@@ -241,7 +241,7 @@ print(rt.send_message("Hi.").wait(30).status)
     [("tts", 0.3), ("tts", 1.5), ("stt", 0.3), ("stt", 1.5), ("update", 1.5), ("response", 0.3)],
 )
 def test_an_answer_that_arrives_during_a_stop(name: str, late_seconds: float) -> None:
-    """If the deadline passed while the process was stopped, the answer in the socket is read."""
+    """If the deadline passed while the process was stopped, a waiting answer is still read."""
     service, source, expected = WAITS[name]
     answers, connections = Answers(), itertools.count()
 

@@ -41,7 +41,7 @@ Decoder = Callable[[Sequence[Arrival], int], bytes]
 
 
 def encoded(pcm: bytes, *, fec: bool) -> list[bytes]:
-    """Encode silence, 16-bit PCM of 48000 Hz, and silence. Return the Opus packets."""
+    """Encode 16-bit PCM of 48000 Hz, with silence before and after it. Return the Opus packets."""
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
     encoder.bit_rate, encoder.time_base = 48_000, fractions.Fraction(1, RATE_HZ)

@@ -227,7 +227,7 @@ def serve(
     """
     Serve *script* on a free port of 127.0.0.1 during the block.
 
-    If *receive_buffer_bytes* is small and the server does not read, a client soon cannot write.
+    If *receive_buffer_bytes* is small and the server does not read, writes of a client soon wait.
     """
     server = RawServer(script, tls, receive_buffer_bytes)
     try:

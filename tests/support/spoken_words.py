@@ -215,7 +215,7 @@ class NumberedRecognizer:
         for number, run in groupby(array("h", pcm)):
             length_ms = sum(1 for _ in run) / _PER_MS
             if number:
-                # Because of the full stop, a short silence ends the turn.
+                # Because of the period, a short silence ends the turn.
                 text = f"{_word(number, length_ms)}."
                 words.append(HeardWord(text, 0.8, round(at_ms), round(at_ms + length_ms)))
             at_ms += length_ms

@@ -25,7 +25,7 @@ def tone_seconds(text: str, speaking_rate: float = 1.0) -> float:
 
 
 class ToneSynthesizer:
-    """Speaks each word as a tone of 50 ms per character. A sentence ends at a full stop."""
+    """Speaks each word as a tone of 50 ms per character. A sentence ends at a period, ! or ?."""
 
     sample_rate_hz = _RATE_HZ
 

@@ -56,7 +56,7 @@ class UdpRelay:
         self._loss = loss
         self._max_delay = max_delay
         self._sockets = [self._new_socket(), self._new_socket()]
-        # The first socket sends to the client's address, and the second one to the server's.
+        # The first socket sends to the client, and the second socket sends to the server.
         self._targets: list[Address | None] = [None, None]
         self._late: list[tuple[float, int, bytes, int]] = []
         self._numbers = itertools.count()
@@ -75,7 +75,7 @@ class UdpRelay:
         found = _CANDIDATE.search(sdp)
         assert found is not None, "the description has no candidate of the loopback interface"
         self._targets[side] = (found[1], int(found[2]))
-        # The other side receives this SDP, and sends its packets to the socket of this port.
+        # The other side receives this SDP, and sends its packets to the socket with this port.
         port = self._sockets[1 - side].getsockname()[1]
         line = re.sub(r" \d+ typ host", f" {port} typ host", found[0].rstrip("\r\n"))
         sections = re.split(r"(?m)^(?=m=)", _ANY_CANDIDATE.sub("", sdp))

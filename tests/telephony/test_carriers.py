@@ -69,7 +69,7 @@ def test_the_other_track_is_not_the_caller() -> None:
 
 @pytest.mark.parametrize("name", ["media_format", "mediaFormat"])
 def test_telnyx_start(name: str) -> None:
-    """The name of the format may be in snake case or camel case. Parameters may have two forms."""
+    """The format's name may be in snake or camel case. The parameters are a list or an object."""
     rate = "sample_rate" if name == "media_format" else "sampleRate"
     for parameters in ({"plan": "gold"}, [{"name": "plan", "value": "gold"}]):
         start = {

@@ -260,7 +260,7 @@ def test_the_apology_while_the_session_reconnects() -> None:
     ],
 )
 def test_a_spoken_refusal(error: Exception, end: str) -> None:
-    """If no session can be opened, the caller hears the option ``refusal``, and the call ends."""
+    """If no session can be opened, the speech of ``refusal`` is played, and the call ends."""
 
     def connect(_):
         raise error

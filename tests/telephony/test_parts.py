@@ -375,7 +375,7 @@ def test_encoded_audio_is_sent_unchanged() -> None:
 
 
 def test_a_reply_is_in_progress() -> None:
-    """``is_responding`` is true from the request of a reply to its end."""
+    """``is_responding`` is true from the request of a reply until the end of the reply."""
     ended = threading.Event()
 
     def speak(service: Service) -> None:

@@ -195,7 +195,7 @@ def test_an_interrupted_greeting() -> None:
 
 
 def test_a_text_greeting() -> None:
-    """A greeting that is text is spoken by the model as soon as the session is open."""
+    """If the greeting is text, the model speaks the greeting as soon as the session is open."""
     asked = []
 
     def script(service: Service) -> None:

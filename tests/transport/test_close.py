@@ -239,7 +239,7 @@ def test_abort(is_stalled: bool) -> None:
 
 
 class SocketWithoutShutdown:
-    """A socket whose shutdown() ends no wait of other threads, as on some systems."""
+    """A socket whose shutdown() does not end the waits of other threads, as on some systems."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.close = sock.close
@@ -250,7 +250,7 @@ class SocketWithoutShutdown:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
-    """Both threads also return on systems where shutdown() of a socket ends no wait."""
+    """Both threads also return on systems where shutdown() does not end the waits of a socket."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with serve(silent, receive_buffer_bytes=4096) as server:
         link = Link.open(server.url, headers={}, options=options, name="test-1")

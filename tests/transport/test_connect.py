@@ -170,7 +170,7 @@ def test_dripped_tls(client_tls: ssl.SSLContext) -> None:
 
 
 def test_slow_response_in_time() -> None:
-    """A response that arrives byte by byte and in time is accepted."""
+    """If a response arrives byte by byte, but in time, the response is accepted."""
 
     def script(peer: Peer) -> None:
         peer.read_head()

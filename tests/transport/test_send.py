@@ -238,7 +238,7 @@ def test_very_long_options() -> None:
 
 
 def test_a_message_that_frees_memory() -> None:
-    """A message that frees memory is queued even if the queue has no room."""
+    """With ``needs_room=False``, a message is queued even if the queue has no room."""
     reader = Reader(waits=True)
 
     with (

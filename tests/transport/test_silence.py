@@ -21,7 +21,8 @@ DEAD_AFTER_SECONDS = 2.0
 
 class QuietStream:
     """
-    All waits before wait number *sends_at* time out. All other waits return one byte.
+    A stream in which the waits before wait number *sends_at* raise TimeoutError. All other waits
+    return one byte.
 
     Attributes:
         timeouts: The timeout of each wait.

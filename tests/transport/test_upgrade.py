@@ -100,7 +100,7 @@ def test_headers_of_the_options() -> None:
 
 
 def test_answer() -> None:
-    """The names of response headers are lower case. The request id is read from a header."""
+    """The names of response headers are in lower case. The request id is read from a header."""
     with serve(
         lambda peer: peer.upgrade("X-Inworld-Request-Id: f00", "X-Two: 1", "X-Two: 2")
     ) as server:

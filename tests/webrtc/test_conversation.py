@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def reply(request: ReplyRequest) -> Iterator[ReplyPart]:
-    """Call the tool if the user asks, and speak the output of the tool or the text to say."""
+    """Call the tool for a question. Speak the output of the tool, or the text after ``Say:``."""
     last = request.items[-1]
     text = text_of(last)
     if last.get("type") == "function_call_output":

@@ -82,7 +82,7 @@ def network() -> Network:
 
 
 def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
-    """The service ends a response before all audio is sent. The session gets the end last."""
+    """If the service ends a response before its audio is sent, the session gets the end last."""
     network.begin()
     network.report("started")
     network.end()

@@ -170,7 +170,11 @@ def test_commands_that_were_not_sent() -> None:
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
-    """Return a table with a context that is created at 0 s. *is_confirmed* confirms it at 1 s."""
+    """
+    Return a table with a context that was created at 0 s.
+
+    If *is_confirmed* is true, the service has confirmed the context at 1 s.
+    """
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.create("c", CONFIG, progress, 0.0)
     if is_confirmed:

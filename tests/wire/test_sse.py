@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_events(name: str) -> None:
-    """A stream has the same events if it arrives whole, in single bytes, or in any two parts."""
+    """A stream has the same events, whether it arrives whole, in single bytes, or in two parts."""
     stream, events = CASES[name]
 
     assert events == events_of(stream)

@@ -47,7 +47,7 @@ def handle(table, *messages):
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_a_response_from_request_to_end(status):
-    """The id in the metadata connects a response to its request, which ends with a final status."""
+    """The id in the metadata connects a response with its request, until the response ends."""
     table = Responses()
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]

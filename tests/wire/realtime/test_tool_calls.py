@@ -13,7 +13,7 @@ OSLO = '{"city":"Oslo"}'
 
 
 def item(kind, **fields):
-    """Return a message about the item of a call. Its item id is ``f1`` and its call id ``c1``."""
+    """Return a message about the item of a call. The item id is ``f1``. The call id is ``c1``."""
     call = {"id": "f1", "type": "function_call", "call_id": "c1", **fields}
     return {"type": f"response.output_item.{kind}", "response_id": "r1", "item": call}
 
