@@ -40,14 +40,15 @@ RANKS = {
     "cli": 8,
 }
 
-# Unit: the only units that may import this unit, although the ranks would allow other units too.
+# Only the units of a value may import the unit of the key. The ranks would allow more units.
 IMPORTED_BY = {"_native": {"audio"}}
 
 # The emulator has its own code for the wire format. If both sides used the same code, no test would
 # fail when this code misreads the protocol.
 FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport", "telephony"}}
 
-# Module: the only units that may import this module. The emulator is a server, so it uses sockets.
+# Only the units of a value may import the module of the key. The emulator is a server, so it uses
+# sockets.
 ALONE = {
     "_cffi_backend": {"_native"},
     # The library for WebRTC uses asyncio.
@@ -78,10 +79,11 @@ ALONE = {
     "websockets": {"emulator", "games"},
 }
 
-# These modules occur in the signature of an option. They are imported only for type checkers.
+# These units use the module only in the type of an option, so only type checkers import it.
 FOR_TYPES = {("client", "ssl"), ("models", "ssl")}
 
-# Unit: modules that this unit may not import. `wire` uses no I/O, clock, thread or random number.
+# The unit of a key may not import the modules of the value. `wire` uses no I/O, clock, thread or
+# random number.
 FORBIDDEN_MODULES = {
     "wire": {
         *("asyncio", "http", "io", "os", "pathlib", "select", "selectors", "socket", "ssl"),
@@ -207,7 +209,8 @@ def test_file_sizes() -> None:
     assert lines_over(ROOT / "tests", 900) == {}
 
 
-# (file, text, part of the reason): each kind of fault, at each place where an import can be.
+# Each entry has a file, its text and a part of the reason. There is an entry for each kind of fault
+# and for each place where an import can be.
 PLANTED = [
     ("wire/a.py", "from inworld_sync.sessions import tts", "lower ranks only, got rank 4"),
     ("wire/a.py", "import inworld_sync.audio", "lower ranks only, got rank 2"),
@@ -270,7 +273,7 @@ def test_planted_fault_is_found(path: str, text: str, reason: str, tmp_path: Pat
     assert reason in found[0]
 
 
-# (file, text): allowed imports that are similar to forbidden ones.
+# Each entry has a file and its text. The imports are allowed, but similar to forbidden imports.
 ALLOWED = [
     ("sessions/a.py", "from inworld_sync.sessions import tts"),
     ("sessions/a.py", "from inworld_sync._version import __version__"),

@@ -59,7 +59,7 @@ def test_placeholder(text: str) -> None:
 
 
 def test_scheme_of_another_credential() -> None:
-    """For a key with ``Bearer`` or a token with ``Basic``, the error names the right argument."""
+    """If a key has ``Bearer``, or a token has ``Basic``, the error names the right argument."""
     with pytest.raises(ConfigError, match="the API key begins with Bearer; pass it as token="):
         ApiKey("Bearer abc")
     with pytest.raises(ConfigError, match="the token begins with Basic; pass it as api_key="):
@@ -83,8 +83,8 @@ def test_token_is_asked_for_every_request() -> None:
     assert ["Bearer first", "Bearer second"] == [auth.header()[1], auth.header()[1]]
 
 
-# Values that are not a credential: no text, two words, another header, other characters, and
-# placeholders.
+# These values are not credentials. They are empty texts, two words, other headers, other characters
+# and placeholders.
 WRONG = [
     *("", "  ", "Basic ", "two words", "key\r\nX-Evil: 1", "k\x7fy", "schlüssel", None, b"key"),
     *("<your-api-key>", "${INWORLD_API_KEY}", "$INWORLD_API_KEY", f"INWORLD_API_KEY={KEY}"),

@@ -138,7 +138,7 @@ def test_options_and_settings() -> None:
 
 
 def test_services_are_made_once() -> None:
-    """All threads that share a client get the same objects of its services."""
+    """All threads that share a client get the same service objects."""
     with Inworld(api_key="k") as iw:
         barrier = threading.Barrier(8)
         found: list[object] = []
@@ -233,7 +233,7 @@ def test_an_unknown_option() -> None:
 
 
 def test_voices(inworld_local: Emulator) -> None:
-    """Voices are listed and are found by id. An unknown id raises an error that names the id."""
+    """Voices are listed and are found by id. An unknown id raises NotFoundError."""
     with Inworld(api_key=inworld_local.api_key, base_url=inworld_local.url) as iw:
         voices = iw.voices.list()
         assert "Ashley" in {voice.id for voice in voices}
@@ -364,7 +364,7 @@ def endless():
 {left}
 """
 
-# name: code that leaves an object open when the program ends.
+# Each value is code that leaves an object open when the program ends.
 LEFT = {
     "an idle client": "iw.tts.synthesize('Hi.')",
     "an open connection": "connection = iw.tts.connect(); context = connection.context()",
@@ -496,7 +496,7 @@ def test_prewarm() -> None:
 
 
 def test_prewarm_without_a_server() -> None:
-    """prewarm() raises the error of a connection that cannot be opened."""
+    """If no connection can be opened, prewarm() raises ConnectError."""
     with (
         Inworld("k", base_url="http://127.0.0.1:1", proxy=False, max_retries=0) as iw,
         pytest.raises(ConnectError),
@@ -506,7 +506,8 @@ def test_prewarm_without_a_server() -> None:
 
 MAKE_CLIENT = "from inworld_sync import Inworld; iw = Inworld('a2V5OmtleQ==')"
 
-# (statement, modules that it must not import): each module is for one service or for errors.
+# (statement, modules that the statement must not import). Only one service, or only the code for
+# errors, needs such a module.
 LATE_IMPORTS = [
     (
         MAKE_CLIENT,

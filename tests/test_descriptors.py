@@ -1,4 +1,4 @@
-"""The description of a socket that a test has left open names the test."""
+"""If a test has left a socket open, the description of the socket names the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program in C embeds Python, ends it while sessions are open, and starts it again."""
+"""A C program ends its Python interpreter while sessions are open, and starts a new interpreter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
 }
 """
 
-# The program closes none of its objects. When it ends, threads still wait for them.
+# The program closes none of its objects. When the program ends, threads still wait for events.
 _PROGRAM = """
 import sys, threading
 from inworld_sync import AudioChunk, Inworld, NullSpeaker

@@ -11,7 +11,7 @@ import inworld_sync
 from inworld_sync import errors
 from inworld_sync.errors import InworldError, error_from_status, fresh, redact
 
-# (class, class of the standard library that also catches it)
+# (class of an error, class of the standard library that also catches the error)
 STANDARD = [
     (errors.ConfigError, ValueError),
     (errors.DeadlineExceeded, TimeoutError),
@@ -41,8 +41,8 @@ def test_base_class(kind: type[InworldError]) -> None:
     assert getattr(inworld_sync, kind.__name__) is kind
 
 
-# (gRPC code, message of the service, class, whether a retry may succeed): each class of errors, the
-# two messages about too many contexts, and an unknown code.
+# (gRPC code, message of the service, class, whether a retry may succeed). The entries have all
+# classes of errors, the two messages about too many contexts, and an unknown code.
 STATUSES = [
     (3, "Unsupported model", errors.InvalidRequestError, False),
     (4, "deadline", errors.ServiceError, True),
@@ -172,7 +172,7 @@ def test_redact(text: str) -> None:
 
 @pytest.mark.parametrize("text", SECRETS)
 def test_errors_show_no_credential(text: str) -> None:
-    """An error with a text of the service or the network does not show the credential."""
+    """If a text of the service or the network has a credential, the error does not show it."""
     errors_of_it = [
         errors.ConnectionLost(text, reason=text),
         errors.ServiceError(text),

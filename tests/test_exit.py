@@ -73,7 +73,7 @@ atexit.register(lambda: (may_begin.set(), late.join(30)))
 
 
 def test_a_service_that_is_made_while_the_program_ends() -> None:
-    """The program ends. Its finalizer starts no thread, which would never run."""
+    """The program ends, because the service's finalizer starts no thread at the program's end."""
     done = subprocess.run([sys.executable, "-c", _LATE_PROGRAM], timeout=60, check=False)
 
     assert 0 == done.returncode

@@ -1,4 +1,4 @@
-"""If an endpoint fails, the client uses the next endpoint, but never within an utterance."""
+"""If an endpoint fails, the client uses the next one, but never in the middle of an utterance."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_rare_failures(failover: Failover, clock: Time) -> None:
 
 
 def test_one_call_tries_again(failover: Failover, events: list[TraceEvent], clock: Time) -> None:
-    """After 10 s, one call tries the endpoint. If the call succeeds, all calls use the endpoint."""
+    """After 10 s, one call tries the failed endpoint. If the call succeeds, all calls use it."""
     for _ in range(3):
         failover.fail(0, LOST)
     clock.now += 9.9
@@ -168,7 +168,7 @@ def test_pieces_are_sent_again(server: Emulator) -> None:
 
 
 def test_a_mute_service(server: Emulator) -> None:
-    """A service that accepts connections and never answers counts as failed."""
+    """If a service accepts a connection but never answers, the next endpoint is used."""
 
     def mute(service: Service) -> None:
         service.until_left()
@@ -179,7 +179,7 @@ def test_a_mute_service(server: Emulator) -> None:
 
 
 def test_never_in_the_middle(server: Emulator) -> None:
-    """If an utterance fails after its first audio, it raises the error."""
+    """If an utterance fails after its first audio, the error is raised."""
 
     def cut(service: Service) -> None:
         context_id = service.until("close_context")
@@ -211,7 +211,7 @@ def test_other_services(server: Emulator) -> None:
 
 
 def test_the_own_limit(server: Emulator, events: list[TraceEvent]) -> None:
-    """If the client has no free place, the endpoint has not failed, and the client keeps it."""
+    """If the limiter has no free place, this is no failure of the endpoint."""
     limiter = ConnectionLimiter(1)
     assert limiter.acquire(0)
     with client(
@@ -250,7 +250,7 @@ def test_endpoints_with_one_address(server: Emulator, events: list[TraceEvent], 
 
 
 def test_another_key(server: Emulator) -> None:
-    """The same service with another key is an endpoint too."""
+    """The next endpoint may be the same service with another key."""
     with Inworld(
         api_key="d3Jvbmc6d3Jvbmc=",
         base_url=server.url,
@@ -278,13 +278,13 @@ def test_stop(server: Emulator) -> None:
     ],
 )
 def test_wrong_failover(failover: Any, message: str) -> None:
-    """A wrong list is refused."""
+    """A wrong value of ``failover`` raises an error."""
     with pytest.raises(ConfigError, match=message):
         Inworld(api_key=KEY, failover=failover)
 
 
 def test_wrong_endpoints() -> None:
-    """An endpoint needs an address or a credential."""
+    """An endpoint that has neither an address nor a credential raises an error."""
     with pytest.raises(ConfigError, match="needs a base_url or a credential"):
         Endpoint()
 

@@ -1,4 +1,4 @@
-"""A process that forks during its first call gets a child that works."""
+"""If a process forks during its first call, the child works."""
 
 from __future__ import annotations
 
@@ -109,6 +109,6 @@ sys.meta_path.remove(watch)
 
 @pytest.mark.parametrize("first", ["tts", "http", "stt", "realtime", "voices"])
 def test_no_import_without_the_lock(first: str) -> None:
-    """The first call of a process imports modules only while it holds the lock."""
+    """The first call of a process imports modules only while its thread holds the lock."""
     with Emulator(synthesizer=SpellingSynthesizer()) as server:
         assert "" == run(server, _CALLS, first)

@@ -1,4 +1,4 @@
-"""Conditions and events work as in `threading`, and stay usable if a signal handler raises."""
+"""Conditions and events work as in `threading`, also after an exception of a signal handler."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_wait_without_the_lock() -> None:
 
 
 def test_run_unlocked() -> None:
-    """During run_unlocked(), other threads can acquire the lock. Then the caller holds it again."""
+    """During run_unlocked(), other threads can acquire the lock. Later, the caller has it again."""
     lock = Condition()
     with lock, lock:
         assert lock.run_unlocked(lambda: returns(lambda: enter(lock)))

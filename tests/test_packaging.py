@@ -24,7 +24,7 @@ LEFTOVERS = shutil.ignore_patterns(
 HAS_LIMITED_API = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
     "Py_GIL_DISABLED"
 )
-# An ordinary Python cannot load a module that was built with sanitizers.
+# A variable may request a build with sanitizers. An ordinary Python could not load such a module.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("INWORLD_")}
 
 

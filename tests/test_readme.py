@@ -1,4 +1,4 @@
-"""The code, the commands and the links of the README work."""
+"""The code, the commands and the links of the README and of the other pages work."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ def blocks(page, language):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
 def test_python_blocks_run(page, tmp_path):
-    """Every Python block of the README runs as a program."""
+    """Every Python block of a page runs as a program."""
     programs = {
         f"block {number}": ["-W", "error::ResourceWarning", "-c", code]
         for number, code in enumerate(blocks(page, "python"), 1)

@@ -143,7 +143,7 @@ class Answers:
 
     @contextlib.contextmanager
     def while_stopped(self) -> Iterator[None]:
-        """In a script, send the answer inside the ``with`` block, while the client is stopped."""
+        """Wait until the client is stopped. The script sends its answer in the ``with`` block."""
         self.asked.set()
         assert self.client_is_stopped.wait(PATIENCE_SECONDS)
         yield
@@ -241,7 +241,7 @@ print(rt.send_message("Hi.").wait(30).status)
     [("tts", 0.3), ("tts", 1.5), ("stt", 0.3), ("stt", 1.5), ("update", 1.5), ("response", 0.3)],
 )
 def test_an_answer_that_arrives_during_a_stop(name: str, late_seconds: float) -> None:
-    """If the deadline passed while the process was stopped, the answer in the socket is read."""
+    """If the deadline passed while the process was stopped, a waiting answer is still read."""
     service, source, expected = WAITS[name]
     answers, connections = Answers(), itertools.count()
 

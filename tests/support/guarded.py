@@ -1,4 +1,4 @@
-"""Memory between protected pages. An access one byte beyond the memory ends the process."""
+"""Memory between two protected pages. An access to a protected page ends the process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _NO_ACCESS = 0
 
 class GuardedBytes:
     """
-    A block of memory with a protected page before and after it.
+    A block of memory between two protected pages.
 
-    ``at_end`` returns a pointer to bytes that end at the protected page after the block.
-    ``at_start`` returns a pointer to bytes that begin after the protected page before the block.
+    The bytes of ``at_start`` begin directly after the first protected page.
+    The bytes of ``at_end`` end directly before the second protected page.
     """
 
     def __init__(self, room_bytes: int) -> None:
@@ -35,11 +35,11 @@ class GuardedBytes:
         self._map.close()
 
     def at_end(self, size_bytes: int) -> _native.ffi.CData:
-        """Return a pointer to the last bytes before the inaccessible page."""
+        """Return a pointer to the last *size_bytes* bytes of the block."""
         return self._pointer(self._address + _PAGE + self._room - size_bytes)
 
     def at_start(self) -> _native.ffi.CData:
-        """Return a pointer to the first bytes after the inaccessible page."""
+        """Return a pointer to the first byte of the block."""
         return self._pointer(self._address + _PAGE)
 
     @staticmethod

@@ -21,8 +21,10 @@ class Import:
     Attributes:
         path: The file, relative to the package.
         line: The line in the file.
-        unit: The unit of the file: the first folder or file below the package; "" for __init__.py.
-        module: The full name of the module. For ``from package import name``, it is the package.
+        unit: The unit of the file, which is the first folder or file below the package. The unit
+            of __init__.py is "".
+        module: The full name of the module. An import ``from folder import name`` has the module
+            ``folder``, but ``from inworld_sync import name`` has ``inworld_sync.name``.
         runs_at_import: Whether the import is neither in a function nor under TYPE_CHECKING.
         for_types: Whether the import is under TYPE_CHECKING.
         relative: Whether the import has leading dots.
@@ -69,7 +71,7 @@ def circles(package: Path) -> list[list[str]]:
     graph: dict[str, set[str]] = {}
     for name, path in modules.items():
         imported = _Reader(package, path, names_too=True).targets()
-        # A target that is not a module is a name that the __init__.py of a folder defines.
+        # If a target is not a module, the __init__.py of a folder defines the name.
         targets = {each if each in modules else each.rpartition(".")[0] for each in imported}
         graph[name] = targets & modules.keys() - {name}
     return [sorted(circle) for circle in _strongly_connected(graph) if len(circle) > 1]
@@ -113,7 +115,7 @@ class _Reader:
         yield from self._walk(ast.parse(self._text), in_function=False, for_types=False)
 
     def targets(self) -> Iterator[str]:
-        """Yield imports of this package. ``from folder import name`` becomes ``folder.name``."""
+        """Yield the modules of this package that the file imports, without the package's name."""
         for found in self.read():
             package, _, rest = found.module.partition(".")
             if package == PACKAGE:
@@ -157,7 +159,7 @@ class _Reader:
         """
         Return whether a module is a folder.
 
-        An import from a folder may name one of its files.
+        An import from a folder may name a file of the folder.
         """
         package, _, rest = module.partition(".")
         return package == PACKAGE and self._package.joinpath(*rest.split(".")).is_dir()

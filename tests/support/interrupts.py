@@ -9,23 +9,23 @@ from types import FrameType
 
 __all__ = ["Interrupted", "interrupted", "returns"]
 
-# Longer than any call that the tests check.
+# Each call that the tests check takes less time than this.
 _SECONDS = 30.0
 
 
 class Interrupted(Exception):
-    """The exception that interrupted() raises, as a signal handler would."""
+    """The exception that :func:`interrupted` raises in place of a signal handler."""
 
 
 def interrupted(call: Callable[[], object], point: int) -> bool:
     """
     Call a function, and raise :class:`Interrupted` in the function, as a signal handler does.
 
-    Python runs handlers at many points. Two kinds of points are counted, so each can be tested:
-    the start of a function, and the return of a C function.
+    Python runs handlers at many points. Only two kinds of points are counted: the start of a
+    function, and the return of a C function.
 
     Args:
-        call: Runs on this thread.
+        call: The function. It runs on this thread.
         point: The number of the point, from 0.
 
     Returns:
@@ -44,7 +44,7 @@ def interrupted(call: Callable[[], object], point: int) -> bool:
             sys.setprofile(None)
             raise Interrupted
 
-    # Python passes exceptions of finalizers to this hook, and continues.
+    # If a finalizer raises an exception, Python only passes it to this hook.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         sys.setprofile(profile)

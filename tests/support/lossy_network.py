@@ -1,9 +1,9 @@
 """
 Sends spoken sentences over a simulated lossy network, in virtual time and with fixed seeds.
 
-Each sentence is encoded as for WebRTC. The packets that pass the network are decoded with the code
-of the emulator or of the client. Then the emulator recognizes the sentence. The result does not
-depend on the speed of the machine.
+Each sentence is encoded with Opus, as for WebRTC. The network loses some packets. The code of the
+emulator or of the client decodes the other packets. Then the emulator recognizes the sentence. The
+result does not depend on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ VOICES = ("Dennis", "Ashley")
 REORDER_STEPS = 10
 LOGGER = logging.getLogger("test")
 
-# A sequence number, the time of arrival in seconds, and the packet.
+# An arrival has a sequence number, the time of arrival in seconds, and the packet.
 Arrival = tuple[int, float, bytes]
 Decoder = Callable[[Sequence[Arrival], int], bytes]
 
 
 def encoded(pcm: bytes, *, fec: bool) -> list[bytes]:
-    """Return the Opus packets of 16-bit PCM of 48000 Hz."""
+    """Encode 16-bit PCM of 48000 Hz, with silence before and after it. Return the Opus packets."""
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.format, encoder.layout = RATE_HZ, "s16", "mono"
     encoder.bit_rate, encoder.time_base = 48_000, fractions.Fraction(1, RATE_HZ)
@@ -98,8 +98,8 @@ def heard_by_client(arrivals: Sequence[Arrival], count: int) -> bytes:
     return pcm
 
 
-# For each side that speaks, the decoder of the other side. Only the client sends forward error
-# correction (FEC).
+# The key is the side that speaks. The value is the decoder of the other side. Only the client sends
+# forward error correction (FEC).
 DECODERS: dict[str, Decoder] = {"user": heard_by_emulator, "answer": heard_by_client}
 
 
@@ -141,7 +141,7 @@ class Sentence:
 
 
 def sentences(iw: Inworld, texts: Sequence[str]) -> list[Sentence]:
-    """Speak the texts with two voices in turn, and encode the speech."""
+    """Speak the texts with two alternating voices, and encode the speech."""
     found = []
     for number, text in enumerate(texts):
         spoken = iw.tts.synthesize(text, voice=VOICES[number % len(VOICES)])

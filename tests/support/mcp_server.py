@@ -1,5 +1,5 @@
 """
-A tool server that uses the official ``mcp`` package, in its own process.
+Runs a tool server of the official ``mcp`` package in a separate process.
 
 The program prints its port and serves until its standard input ends.
 """

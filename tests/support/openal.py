@@ -16,8 +16,8 @@ _PERIOD_FRAMES = 480
 _FRAME_BYTES = 4
 _HEADER_BYTES = 68
 
-# OpenAL is ahead of the test by at most this many bytes: the size of the pipe, of the buffer of the
-# file, and of four periods.
+# OpenAL is ahead of the test by at most this many bytes. This is the sum of the sizes of the pipe,
+# of the buffer of the file, and of four periods.
 AHEAD_BYTES = 4096 + 4096 + 4 * _PERIOD_FRAMES * _FRAME_BYTES
 
 _CONFIGURATION = """\

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 30.0
 
 def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:
     """
-    Return one frame of a server. *mask* masks the frame, although only clients may mask frames.
+    Return one frame of a server. If *mask* is given, the frame is masked, which is invalid.
     """
     size = len(payload)
     bit = 0x80 if mask else 0
@@ -126,7 +126,7 @@ class Peer:
         self.send(self.answer_101(*headers))
 
     def header(self, name: str) -> str:
-        """Return a header of the request, or "" if the request does not have it."""
+        """Return a header of the request, or "" if the request has no such header."""
         for line in self.request.decode("latin-1").split("\r\n")[1:]:
             found, _, value = line.partition(":")
             if found.lower() == name.lower():
@@ -137,7 +137,7 @@ class Peer:
         self.sock.close()
 
     def reset(self) -> None:
-        """End the connection with RST."""
+        """End the connection with a TCP reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -227,7 +227,7 @@ def serve(
     """
     Serve *script* on a free port of 127.0.0.1 during the block.
 
-    With a small *receive_buffer_bytes*, a client soon stalls if the server does not read.
+    If *receive_buffer_bytes* is small and the server does not read, writes of a client soon wait.
     """
     server = RawServer(script, tls, receive_buffer_bytes)
     try:

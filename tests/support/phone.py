@@ -53,7 +53,7 @@ def session_of(call: SimulatedCall) -> Session:
 
 
 def mulaw(milliseconds: int, first: int = 0) -> bytes:
-    """Return mu-law audio whose samples differ; no sample is silence."""
+    """Return mu-law audio in which successive samples differ and no sample is silence."""
     return bytes((first + index) % 120 + 1 for index in range(milliseconds * 8))
 
 
@@ -108,7 +108,7 @@ def in_call(
 def answer(
     service: Service, number: int, audio: bytes, *, text: str = "Yes.", request: Any = None
 ) -> None:
-    """Send one response with audio in pieces of 100 ms, with or without a request of the client."""
+    """Send one response, with audio in pieces of 100 ms, to *request* or to a turn of the user."""
     response_id, item_id = f"resp_{number}", f"item_a{number}"
     service.created(response_id, request)
     service.item(response_id, item_id)
@@ -125,7 +125,7 @@ def speech_started(service: Service, item_id: str = "u1") -> None:
 
 
 def received(service: Service, size_bytes: int) -> bytes:
-    """Return *size_bytes* of audio of the caller."""
+    """Return the next audio of the caller, at least *size_bytes* bytes."""
     audio = b""
     while len(audio) < size_bytes:
         audio += base64.b64decode(service.until("input_audio_buffer.append")["audio"])

@@ -36,7 +36,7 @@ def samples_of(pcm: bytes | bytearray) -> list[int]:
 
 
 class Player:
-    """Pushes and reads in simulated time. Records the output and its parts."""
+    """Pushes and reads audio in simulated time. Records the output and the parts of the output."""
 
     def __init__(self, **settings: Any) -> None:
         self.playout = Playout(RATE_HZ, **settings)

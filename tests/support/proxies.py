@@ -1,4 +1,4 @@
-"""Proxies that open tunnels with CONNECT or SOCKS5, or refuse them."""
+"""Proxies that open or refuse tunnels with CONNECT or SOCKS5."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _relay(peer: Peer, port: int, granted: bytes) -> None:
 
 
 def _pass_on(source: socket.socket, sink: socket.socket) -> bool:
-    """Pass on the bytes that have arrived; return False at the end."""
+    """Pass on the bytes that have arrived. Return False if the source has ended."""
     while True:
         piece = source.recv(65536)
         sink.sendall(piece)
@@ -150,7 +150,10 @@ def proxy(
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[tuple[RawServer, ConnectProxy | SocksProxy]]:
     """
-    Run a proxy during the block: a :class:`SocksProxy` for SOCKS, else a :class:`ConnectProxy`.
+    Run a proxy during the block.
+
+    For the schemes of SOCKS, the proxy is a :class:`SocksProxy`. Otherwise, the proxy is a
+    :class:`ConnectProxy`.
     """
     kind = SocksProxy if scheme.startswith("socks") else ConnectProxy
     script = kind(credential, refusal)

@@ -11,7 +11,7 @@ __all__ = ["read", "write"]
 
 
 def read(message: str | bytes, warnings: list[str] | None = None) -> RealtimeMessage:
-    """Read one message of the service, whose audio is base64."""
+    """Read one message of the service. The audio of the message is base64."""
     return read_object(load_object(message), None, warnings)
 
 

@@ -18,7 +18,9 @@ _START_SECONDS = 10.0
 
 class RedisServer:
     """
-    A Redis without a password on a loopback port. Its data is stored only if *is_durable* is true.
+    A Redis server without a password on a loopback port.
+
+    The server stores its data in *folder* only if *is_durable* is true.
 
     Attributes:
         url: The address of the server, which stays the same after :meth:`restart`.

@@ -46,14 +46,16 @@ class Room:
 
     Attributes:
         played: The samples that the loudspeaker plays, at 24 kHz.
-        delay_ms: How many ms later the echo arrives than at the time that the devices report.
+        delay_ms: The delay of the echo in ms, after the time that the devices report.
         ppm: How much too fast the clock of the loudspeaker is, in parts per million.
-        gap_at: The sample before which the loudspeaker plays nothing for 30 ms, or 0.
+        gap_at: The sample before which the loudspeaker plays nothing for 30 ms. With 0, there is
+            no gap.
         other_at: The first sample of another loudspeaker, which starts after a pause of 0.5 s.
             With 0, there is only one loudspeaker.
         near: The user's speech, at 16 kHz.
         recorded: The samples that the microphone records, at 16 kHz.
-        stops_at: The sample at which the callbacks of the loudspeaker stop, or 0.
+        stops_at: The sample at which the callbacks of the loudspeaker stop. With 0, they run until
+            the end.
     """
 
     played: Wave

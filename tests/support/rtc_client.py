@@ -94,7 +94,7 @@ class RtcConnection:
         return self._changed_offer(sdp)
 
     def accept(self, answer: str, *, opens: bool = True) -> None:
-        """Apply the SDP of the answer, and wait until the data channel is open."""
+        """Apply the SDP of the answer. If *opens* is true, wait until the data channel is open."""
         self.run(self._pc.setRemoteDescription(RTCSessionDescription(answer, "answer")))
         assert not opens or self.opened.wait(_TIMEOUT), "the data channel does not open"
 
@@ -122,7 +122,7 @@ class RtcConnection:
             return np.concatenate([np.zeros(0, "<i2"), *self._heard])
 
     def listen(self, seconds: float) -> np.ndarray[Any, Any]:
-        """Wait for *seconds* more of the server's track. Return all samples so far."""
+        """Wait for *seconds* of new audio on the server's track. Return all samples so far."""
         wanted = len(self.heard()) + round(seconds * RATE_HZ)
         with self._news:
             enough = self._news.wait_for(lambda: sum(map(len, self._heard)) >= wanted, _TIMEOUT)
@@ -192,7 +192,7 @@ def _use_loopback(connection: Any) -> None:
 
 
 class RtcClient(RealtimeClient):
-    """Sends and reads events in order. The connection ``rtc`` has the audio."""
+    """Sends and reads events in order. The connection ``rtc`` sends and receives audio."""
 
     def __init__(self, rtc: RtcConnection) -> None:
         super().__init__(rtc)  # type: ignore[arg-type]

@@ -107,7 +107,7 @@ class Service:
         self.result(context_id, contextClosed={})
 
     def speak(self, context_id: str, data: bytes) -> None:
-        """Send all messages that a normal service sends for a context that is being closed."""
+        """Send all messages with which a normal service answers the close of a context."""
         self.result(context_id, contextCreated={})
         self.audio(context_id, data)
         self.flushed(context_id)
@@ -156,7 +156,7 @@ def client_of(
 
 
 def scripted(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Return a client of a TTS service that runs scripts, see :func:`client_of`."""
+    """Return a client of a TTS service that runs scripts. See :func:`client_of`."""
     return client_of(Service, scripts, settings)
 
 

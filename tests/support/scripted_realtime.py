@@ -197,7 +197,7 @@ class Service:
     def call(
         self, response_id: str, item_id: str, call_id: str, name: str, arguments: str = "{}"
     ) -> None:
-        """Send a function call, with its messages in the documented order."""
+        """Send all messages of a function call in the documented order."""
         item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
         where = {"response_id": response_id, "output_index": 0}
         begun = {**item, "arguments": "", "status": "in_progress"}
@@ -269,7 +269,7 @@ Script = Callable[[Service], None]
 
 
 def realtime(*scripts: Script, **settings: Any) -> AbstractContextManager[Inworld]:
-    """Return a client of a realtime service, see :func:`~support.scripted.client_of`."""
+    """Return a client of a realtime service. See :func:`~support.scripted.client_of`."""
     return client_of(Service, scripts, settings)
 
 

@@ -50,8 +50,8 @@ class ScriptedRecognizer:
         texts: The words by number. Number 0 is silence.
         heard: The audio of each call.
         gives_times: Whether the words have times.
-        may_answer: While this event is not set, a call waits.
-        asked: This event is set by the first call.
+        may_answer: Each call waits until this event is set.
+        asked: The first call sets this event.
     """
 
     languages = ("en",)

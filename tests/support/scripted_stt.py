@@ -18,7 +18,8 @@ from support.spoken_words import RATE_HZ, ScriptedRecognizer
 
 __all__ = ["SttConnectionScript", "SttServer", "stt_server"]
 
-# Called with the connection and the name of a point, each time the connection reaches the point.
+# The server calls the hook with the connection and the name of a point, each time the connection
+# reaches the point.
 Hook = Callable[["SttConnectionScript", str], None]
 
 
@@ -95,7 +96,11 @@ class SttConnectionScript(Service):
     # Faults.
 
     def hang_up(self) -> None:
-        """Close the TCP connection without CLOSE and without a reset. Earlier messages arrive."""
+        """
+        Close the TCP connection without CLOSE and without a reset.
+
+        The client still receives the earlier messages.
+        """
         self.peer.sock.shutdown(socket.SHUT_WR)
         self.peer.read_until_end()
         raise ScriptEnded
@@ -107,8 +112,9 @@ class SttConnectionScript(Service):
 
     def send_close(self, code: int = 1011) -> None:
         """
-        Send CLOSE, and read until the client sends CLOSE. Otherwise a reset could drop the CLOSE
-        frame.
+        Send CLOSE, and read until the client sends CLOSE.
+
+        Unread messages of the client would cause a reset, and the reset could drop the CLOSE frame.
         """
         self.close(code)
         raise ScriptEnded

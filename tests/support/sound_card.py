@@ -122,7 +122,7 @@ class SoundCard:
             self.look()
 
     def unplug(self, name: str) -> None:
-        """Remove a device and end its streams. Until look() is called, the device is listed."""
+        """Remove a device and end its streams. Only look() removes the device from the list."""
         device = next(device for device in self.devices if device.name == name)
         self.devices.remove(device)
         device.there = False

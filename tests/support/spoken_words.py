@@ -2,8 +2,9 @@
 Audio that encodes numbered words, and recognizers that read these words.
 
 A word has 200 ms of samples whose value is the number of the word. 100 ms of silence separate two
-words, and 500 ms follow a turn. A part of a word is recognized as a fragment, so a test detects
-audio that is lost, repeated or cut in the middle of a word.
+words, and 500 ms of silence follow a turn. If a recognizer gets only a part of a word, the result
+shows the duration of this part. So a test detects audio that is lost, repeated or cut in the middle
+of a word.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class ScriptedRecognizer:
         is_manual: Whether only the client ends turns.
         reports_speech: Whether the start and the end of speech are reported.
         counts_only: Whether samples are only counted, and no words are recognized.
-        max_words: A turn ends after this number of words, without silence. 0 means no limit.
+        max_words: A turn also ends after this number of words, even without silence. 0 means no
+            limit.
         time_error_ms: An error that is added to the times of words.
     """
 
@@ -114,7 +116,7 @@ class ScriptedRecognizer:
         return results
 
     def end_turn(self) -> list[dict[str, Any]]:
-        """End the turn. With manual turns, a turn without words also has a result."""
+        """End the turn. If only the client ends turns, a turn without words also has a result."""
         results: list[dict[str, Any]] = []
         self._end_word(results)
         if self._is_speaking or self._words or self.is_manual:
@@ -213,7 +215,7 @@ class NumberedRecognizer:
         for number, run in groupby(array("h", pcm)):
             length_ms = sum(1 for _ in run) / _PER_MS
             if number:
-                # Because of the full stop, a short silence ends the turn.
+                # Because of the period, a short silence ends the turn.
                 text = f"{_word(number, length_ms)}."
                 words.append(HeardWord(text, 0.8, round(at_ms), round(at_ms + length_ms)))
             at_ms += length_ms
@@ -221,5 +223,5 @@ class NumberedRecognizer:
 
 
 def _word(number: int, length_ms: float) -> str:
-    """Return the name of a word, or of the part of the word that was recognized."""
+    """Return the name of a word. The name of a part of a word has the duration in ms."""
     return f"w{number}" if length_ms == WORD_MS else f"w{number}[{length_ms:g}]"

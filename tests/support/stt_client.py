@@ -30,7 +30,7 @@ class SttClient:
         self.connection.send(json.dumps(request))
 
     def configure(self, **fields: Any) -> None:
-        """Request PCM at 16 kHz. *fields* adds or replaces fields of the request."""
+        """Announce PCM at 16 kHz. *fields* adds or replaces fields of the request."""
         config = {
             "modelId": "inworld/inworld-stt-1",
             "audioEncoding": "LINEAR16",

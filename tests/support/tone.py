@@ -20,12 +20,12 @@ _WORD = re.compile(r"\S+")
 
 
 def tone_seconds(text: str, speaking_rate: float = 1.0) -> float:
-    """Return the duration of the tones of a text: 50 ms for each character except spaces."""
+    """Return how many seconds a text lasts. At rate 1, each character except spaces has 50 ms."""
     return len("".join(text.split())) * _SECONDS_PER_CHARACTER / speaking_rate
 
 
 class ToneSynthesizer:
-    """Speaks each word as a tone of 50 ms per character. A sentence ends at a full stop."""
+    """Speaks each word as a tone of 50 ms per character. A sentence ends at a period, ! or ?."""
 
     sample_rate_hz = _RATE_HZ
 

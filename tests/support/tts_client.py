@@ -106,7 +106,7 @@ def chunks_of(results: list[dict[str, Any]], context_id: str = "c1") -> list[byt
 
 
 def kinds_of(results: list[dict[str, Any]], context_id: str = "c1") -> list[str]:
-    """Return the kinds of a context's results in order. Successive audio is one entry."""
+    """Return the kinds of a context's results in order. Successive audio results are one entry."""
     kinds: list[str] = []
     for result in results:
         if result["contextId"] != context_id:

@@ -2,7 +2,7 @@
 A TTS client over TLS that uses only one thread.
 
 The blocking client of the library ``websockets`` reads and writes on two threads with one
-SSLSocket. On some Python versions, this loses a few of a thousand connections.
+SSLSocket. On some Python versions, a few of a thousand such connections fail.
 """
 
 from __future__ import annotations

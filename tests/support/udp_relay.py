@@ -56,7 +56,7 @@ class UdpRelay:
         self._loss = loss
         self._max_delay = max_delay
         self._sockets = [self._new_socket(), self._new_socket()]
-        # The addresses to which the two sockets send: the client's and the server's.
+        # The first socket sends to the client, and the second socket sends to the server.
         self._targets: list[Address | None] = [None, None]
         self._late: list[tuple[float, int, bytes, int]] = []
         self._numbers = itertools.count()
@@ -66,7 +66,7 @@ class UdpRelay:
 
     def rewrite(self, sdp: str, side: int) -> str:
         """
-        Return an SDP whose only candidate is the relay's socket for the other side.
+        Return an SDP with one candidate: the relay's socket to which the SDP's receiver must send.
 
         Args:
             sdp: The offer or the answer.
@@ -75,7 +75,7 @@ class UdpRelay:
         found = _CANDIDATE.search(sdp)
         assert found is not None, "the description has no candidate of the loopback interface"
         self._targets[side] = (found[1], int(found[2]))
-        # Each side gets the address of the socket that passes its packets to the other side.
+        # The other side receives this SDP, and sends its packets to the socket with this port.
         port = self._sockets[1 - side].getsockname()[1]
         line = re.sub(r" \d+ typ host", f" {port} typ host", found[0].rstrip("\r\n"))
         sections = re.split(r"(?m)^(?=m=)", _ANY_CANDIDATE.sub("", sdp))
@@ -137,7 +137,11 @@ def _arrival(extra: Sequence[tuple[int, int, bytes]]) -> float:
 def open_relay(
     url: str, *, seed: int, loss: float = 0.05, max_delay: float = 0.06
 ) -> Iterator[tuple[str, UdpRelay]]:
-    """Pass HTTP to the server at *url*, replace the candidates, and pass UDP through a relay."""
+    """
+    Yield the URL of an HTTP server that passes requests on to *url*, and the relay for UDP.
+
+    The HTTP server replaces the candidates of offers and answers by candidates of the relay.
+    """
     relay = UdpRelay(seed, loss, max_delay)
 
     def respond(method: str, path: str, credential: str, body: bytes) -> tuple[int, str, bytes]:

@@ -1,7 +1,7 @@
 """
 Values that a faulty or hostile service may send in place of any value of a message.
 
-Each value is JSON text, since some values, such as ``1e999``, have no other form.
+Each value is JSON text, since ``json.dumps`` cannot write some values, such as ``1e999``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 __all__ = ["CONTROL", "ESCAPES", "HOSTILE", "variants"]
 
-# Control sequences that change the title of a terminal, move the cursor and reverse the text. HTML
-# and the markup of rich follow.
+# The first characters are control sequences that change the title of a terminal, clear the screen
+# and reverse the text. HTML, a WebVTT cue and the markup of rich follow.
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e</c><script>alert(1)</script>\n00:01 --> 00:02[/b]\r"
 
 # No output for a terminal may have these characters.

@@ -67,7 +67,7 @@ class _Track(MediaStreamTrack):
 
 class Call(Service):
     """
-    One call, on the side of the service. Each script calls the methods on a separate thread.
+    One call, on the side of the service. Its script runs on a separate thread and uses the methods.
 
     Attributes:
         commands: The commands of the client so far.
@@ -120,7 +120,7 @@ class Call(Service):
         self.run(self._send(message if isinstance(message, str) else json.dumps(message)))
 
     def send_text(self, data: bytes) -> None:
-        """Send a text message whose bytes may not be UTF-8, which aiortc itself cannot send."""
+        """Send a text message of any bytes. The public method of aiortc sends only valid UTF-8."""
         self.run(self._send_text(data))
 
     def play(self, pcm: bytes) -> None:
@@ -132,7 +132,7 @@ class Call(Service):
         self._loop.call_soon_threadsafe(self._track.waiting.clear)
 
     def heard(self, seconds: float = 0.0) -> np.ndarray[Any, Any]:
-        """Wait for *seconds* more of the client's track. Return all samples of the track so far."""
+        """Wait for *seconds* of new audio on the client's track. Return all samples so far."""
         with self._news:
             wanted = sum(map(len, self._heard)) + round(seconds * RATE_HZ)
             assert self._news.wait_for(

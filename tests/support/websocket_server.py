@@ -14,7 +14,7 @@ def close_server(server: Server, thread: threading.Thread) -> None:
     """
     End a server and the thread that runs ``serve_forever``.
 
-    Before version 17, which needs Python 3.11, the library leaves a pipe open.
+    Versions of the library before 17 leave a pipe open. Python 3.10 has only such versions.
     """
     server.shutdown()
     thread.join()

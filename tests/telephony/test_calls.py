@@ -44,7 +44,7 @@ def heard(size_bytes: int):
 
 
 def test_the_bytes_are_those_of_the_service(any_call: SimulatedCall) -> None:
-    """With equal formats, the caller hears the bytes of the service, without a change."""
+    """If both formats are equal, the caller hears the unchanged bytes of the service."""
     call = any_call
     audio = bytes(range(256)) * 5  # 160 ms of mu-law with both zeros
 
@@ -63,7 +63,7 @@ def test_the_bytes_are_those_of_the_service(any_call: SimulatedCall) -> None:
 
 
 def test_the_model_gets_the_bytes_of_the_caller(call: SimulatedCall) -> None:
-    """With equal formats, the model gets the bytes of the caller, without a change."""
+    """If both formats are equal, the model gets the unchanged bytes of the caller."""
     pcm = b"\x84\x82\x7c\x7d\x00\x00" * 240
     got: list[bytes] = []
 
@@ -232,7 +232,7 @@ def test_the_caller_hangs_up_before_the_session_is_open(call: SimulatedCall) -> 
 
 
 def test_early_words_are_kept(call: SimulatedCall) -> None:
-    """The caller's audio from the time before the session is open reaches the model."""
+    """The model also gets the audio that the caller sent before the session was open."""
     pcm = b"\x84\x82\x7c\x7d" * 240
     got: list[bytes] = []
 

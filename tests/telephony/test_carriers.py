@@ -69,7 +69,7 @@ def test_the_other_track_is_not_the_caller() -> None:
 
 @pytest.mark.parametrize("name", ["media_format", "mediaFormat"])
 def test_telnyx_start(name: str) -> None:
-    """The format may have either spelling, and the parameters may be a list or an object."""
+    """The format's name may be in snake or camel case. The parameters are a list or an object."""
     rate = "sample_rate" if name == "media_format" else "sampleRate"
     for parameters in ({"plan": "gold"}, [{"name": "plan", "value": "gold"}]):
         start = {
@@ -118,7 +118,7 @@ def test_telnyx_fault() -> None:
 
 
 def test_telnyx_is_bidirectional() -> None:
-    """deepgram/deepclaw#8: if the mode is not ``rtp``, the caller hears nothing."""
+    """deepgram/deepclaw#8: the mode is ``rtp``. With another mode, the caller hears nothing."""
     parameters = stream_parameters(URL, auth_token="t", codec="PCMA", parameters={"a": "b"})
     assert "rtp" == parameters["stream_bidirectional_mode"]
     assert "PCMA" == parameters["stream_codec"] == parameters["stream_bidirectional_codec"]
@@ -202,7 +202,7 @@ def test_addresses_that_do_not_work(url: str) -> None:
 
 
 def test_long_parameters() -> None:
-    """Parameters that a carrier would refuse, such as more than 500 characters, raise an error."""
+    """Parameters that a carrier would refuse, such as too many characters, raise an error."""
     with pytest.raises(ConfigError, match="500"):
         stream_twiml(URL, {"name": "x" * 497})
     with pytest.raises(ConfigError, match="4000"):
@@ -228,7 +228,7 @@ def commands(status: str = "200 OK"):
 
 
 def test_commands_to_twilio() -> None:
-    """Commands to Twilio are forms. The command for a transfer has a TwiML document."""
+    """Commands to Twilio are sent as forms. The form for a transfer has a TwiML document."""
     script, requests = commands()
     with serve(script) as server:
         url = f"http://127.0.0.1:{server.port}"
@@ -253,7 +253,7 @@ def test_commands_to_twilio() -> None:
 
 
 def test_commands_to_telnyx() -> None:
-    """Commands to Telnyx are JSON."""
+    """Commands to Telnyx are sent as JSON."""
     script, requests = commands()
     with serve(script) as server:
         control = TelnyxControl("KEY1", base_url=f"http://127.0.0.1:{server.port}")

@@ -1,4 +1,4 @@
-"""The summary of a call names the reason of its end, and has the conversation so far."""
+"""The summary of a call says why the call has ended, and has the conversation so far."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_the_carrier_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("carrier", ["twilio", "telnyx", "asterisk"])
 def test_a_format_that_cannot_be_used(carrier) -> None:
-    """A codec that is not supported ends the call before any noise is heard."""
+    """If the codec of the call is not supported, the call ends before the caller hears anything."""
     with SimulatedCall(carrier, encoding="g722") as call, realtime(serve_call()) as iw:
         with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
             summary = running.summary()
@@ -215,7 +215,7 @@ def test_the_model_is_lost() -> None:
 
 
 def test_the_program_closes_the_session() -> None:
-    """A session that the program closes ends the call without an error."""
+    """If the program closes the session, the call ends without an error."""
     with SimulatedCall() as call, realtime(serve_call()) as iw:
         with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
             call.wait(lambda _: running.bridge.session)
@@ -260,7 +260,7 @@ def test_the_apology_while_the_session_reconnects() -> None:
     ],
 )
 def test_a_spoken_refusal(error: Exception, end: str) -> None:
-    """If no session can be opened, the caller hears the reason, and the call ends."""
+    """If no session can be opened, the speech of ``refusal`` is played, and the call ends."""
 
     def connect(_):
         raise error
@@ -306,7 +306,7 @@ def test_a_shutdown() -> None:
 
 
 def test_unreadable_messages() -> None:
-    """Messages that cannot be read are reported once, and the call continues."""
+    """If messages of the carrier cannot be read, the call continues."""
 
     def disturb(call: SimulatedCall, running: Running) -> None:
         call.wait(lambda _: running.bridge.session)

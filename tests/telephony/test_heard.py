@@ -71,7 +71,7 @@ def test_a_cleared_mark_was_not_heard() -> None:
 
 
 def test_a_mark_before_its_time_was_not_heard() -> None:
-    """A mark that returns before its audio can have been played is ignored and counted."""
+    """If a mark returns before the carrier can have played its audio, the mark is only counted."""
     heard = clock()
     heard.send(ms(1000), 100.0)
     name = heard.request_report(100.0)

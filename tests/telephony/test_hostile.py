@@ -99,7 +99,7 @@ def test_a_second_start_changes_nothing() -> None:
 
 
 def test_text_that_is_not_unicode() -> None:
-    """An error of the carrier is logged, whatever text it has."""
+    """If an error of the carrier has text that is not Unicode, the reason can still be encoded."""
     found = TelnyxCodec().read('{"event":"error","payload":{"title":"\\ud800"}}')
 
     assert isinstance(found, CarrierFault)
@@ -173,7 +173,7 @@ def test_an_asynchronous_socket() -> None:
 
 
 def test_a_consumer_gets_binary_messages() -> None:
-    """The ``send`` of a Channels consumer has one argument for text and one for bytes."""
+    """``send`` of a Channels consumer gets text and bytes in two different arguments."""
     sent: list[object] = []
 
     class Consumer:
@@ -187,7 +187,7 @@ def test_a_consumer_gets_binary_messages() -> None:
 
 
 class Babbling:
-    """A socket that always has a message without meaning."""
+    """A socket that receives the same useless message again and again."""
 
     def receive(self, timeout: float) -> str:
         time.sleep(0.01)
@@ -197,7 +197,7 @@ class Babbling:
 
 
 def test_a_call_that_never_starts() -> None:
-    """A peer that sends messages but no start does not keep a thread for ever."""
+    """If a peer sends messages but no start message, the call ends after ``stall_timeout``."""
     options = CallOptions(stall_timeout=0.3)
     with realtime(serve_call()) as iw, iw.realtime.connect(session()) as rt:
         running = Running(twilio.MediaStream(Babbling(), rt, verify=False, options=options))
@@ -285,7 +285,7 @@ def leave() -> None:
 
 @pytest.mark.parametrize("connect", [nothing, leave])
 def test_a_webhook_that_opens_nothing(connect) -> None:
-    """If the function of the webhook returns no session, the call does not wait for ever."""
+    """If the function of the webhook opens no session, the call does not wait for a session."""
     prepared = PreparedSessions()
     prepared.open("call", connect)
     found: list[object] = []
@@ -400,7 +400,7 @@ def test_a_slow_frame_does_not_stop_the_rules() -> None:
 def test_the_server_survives_a_connection_without_a_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If a connection gets no thread, the server closes it and accepts later connections."""
+    """If a connection gets no thread, the server still accepts later connections."""
     real, failures = threading.Thread.start, []
 
     def start(self: threading.Thread) -> None:
@@ -426,7 +426,7 @@ def test_the_server_survives_a_connection_without_a_thread(
 
 
 def test_find_call_without_an_id() -> None:
-    """A webhook without an id finds no call."""
+    """``find_call`` with an empty id finds no call, even if the id of a call is empty."""
     with SimulatedCall("twilio", call_id=" ") as call, realtime(serve_call()) as iw:
         call._messages._facts = attrs.evolve(call._messages._facts, call_id="")
         with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
@@ -477,7 +477,7 @@ def test_the_server_is_closed_by_a_handler() -> None:
 
 
 def test_keys_are_not_shown() -> None:
-    """The repr of a summary hides keys, which may be secret. At most 100 keys become tones."""
+    """The repr of a summary hides keys, which may be secret. More than 100 keys are refused."""
     assert "4711" not in repr(CallSummary(end="hung_up", keys="4711"))
     with pytest.raises(ConfigError, match="100"):
         key_tones("1" * 101)

@@ -1,4 +1,4 @@
-"""The parts of a call: order of audio pieces, recording, sockets, prepared sessions and tools."""
+"""The parts of a call: order of audio pieces, sockets, prepared sessions, keys and tools."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_socket_without_a_timeout() -> None:
 
 @pytest.mark.parametrize("end", [None, "", b""])
 def test_the_end_of_a_socket(end: object) -> None:
-    """None, an empty message or an exception means that the socket has ended."""
+    """If ``receive`` of a socket at once returns None or an empty message, the socket has ended."""
 
     class Ends:
         def receive(self, timeout: float) -> object:
@@ -190,7 +190,7 @@ def test_a_prepared_session_that_failed() -> None:
 
 
 def test_key_tones() -> None:
-    """A wrong key is refused before anything is sent."""
+    """Each key has 200 ms of audio. A wrong key raises an error."""
     assert 2 * 1600 == len(key_tones("1")) == len(key_tones("d"))
     for wrong in ("", "E", "1 2", "ß"):
         with pytest.raises(ConfigError, match="keys"):
@@ -238,7 +238,7 @@ def calls_tool(name: str, arguments: str, then: str = "Bye."):
 @pytest.mark.parametrize("is_late", [False, True])
 def test_the_model_transfers_the_call(monkeypatch, is_late) -> None:
     """
-    The model sees only names. The transfer waits until the words of the model were heard.
+    The transfer waits until the caller has heard the model's words.
 
     With *is_late*, the words reach the output of the call after the end of their response.
     """
@@ -270,7 +270,7 @@ def test_the_model_transfers_the_call(monkeypatch, is_late) -> None:
 
 @pytest.mark.parametrize("carrier", ["twilio", "asterisk"])
 def test_the_stream_ends_during_the_command(carrier) -> None:
-    """The carrier may end the stream before the answer to the command of the transfer."""
+    """If the carrier ends the stream before it answers the command, the call is transferred."""
     released = Event()
 
     class Slow(Control):
@@ -375,7 +375,7 @@ def test_encoded_audio_is_sent_unchanged() -> None:
 
 
 def test_a_reply_is_in_progress() -> None:
-    """``is_responding`` is true from the request of a reply to its end."""
+    """``is_responding`` is true from the request of a reply until the end of the reply."""
     ended = threading.Event()
 
     def speak(service: Service) -> None:

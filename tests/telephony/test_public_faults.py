@@ -1,8 +1,8 @@
 """
-Faults of public telephony programs, each with the place where it was reported.
+Faults of public telephony programs do not occur in this package.
 
-Rows 5 (burst) and 15 (heard clock) are also in ``test_calls.py``, rows 4, 10, 16 and 20 in
-``test_output.py``, row 13 in ``test_carriers.py``.
+A docstring names the public issue in which a fault was reported. ``test_calls.py``,
+``test_output.py`` and ``test_carriers.py`` test more of these faults.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ def truncations(service: Service) -> dict[str, int]:
 
 
 def test_second_answer_interrupted_before_its_first_mark() -> None:
-    """openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45: one clock for each item."""
+    """
+    If the second answer is interrupted, only this answer is truncated, at its own position.
+
+    openai/openai-agents-js#1173, #1343, #1608; twilio-samples#45
+    """
     found: list[Service] = []
     with SimulatedCall() as call:
         script = serve_call(
@@ -86,7 +90,7 @@ def test_second_answer_interrupted_before_its_first_mark() -> None:
 
 
 def test_queued_answer_is_truncated_at_0() -> None:
-    """openclaw/openclaw#138619: an item that was never played was not heard."""
+    """openclaw/openclaw#138619: an item that was never played is truncated at 0 ms."""
     found: list[Service] = []
     with SimulatedCall() as call:
         script = serve_call(
@@ -103,7 +107,7 @@ def test_queued_answer_is_truncated_at_0() -> None:
 
 
 def test_a_cleared_goodbye_does_not_hang_up() -> None:
-    """vellum-ai/vellum-assistant#38316: a mark that returns after a clear was not heard."""
+    """vellum-ai/vellum-assistant#38316: if the goodbye is cleared, the call continues."""
     found: list[Service] = []
     with SimulatedCall() as call:
         script = serve_call(
@@ -129,7 +133,7 @@ def test_a_cleared_goodbye_does_not_hang_up() -> None:
 
 
 def test_the_session_is_opened_in_the_webhook() -> None:
-    """openclaw/openclaw#85847: a session that opens with the stream delays the first word."""
+    """openclaw/openclaw#85847: the call uses the session that the webhook has opened in advance."""
     prepared = PreparedSessions()
     with realtime(serve_call()) as iw, SimulatedCall() as call:
         opened = []
@@ -191,7 +195,7 @@ def test_an_interrupted_greeting() -> None:
 
 
 def test_a_text_greeting() -> None:
-    """A greeting that is text is spoken by the model as soon as the session is open."""
+    """If the greeting is text, the model speaks the greeting as soon as the session is open."""
     asked = []
 
     def script(service: Service) -> None:
@@ -207,7 +211,7 @@ def test_a_text_greeting() -> None:
 
 
 def test_noise_does_not_interrupt() -> None:
-    """elizaOS/eliza#19385: only speech, as the service detects it, interrupts."""
+    """elizaOS/eliza#19385: if the service reports no speech, loud noise does not interrupt."""
     noise = struct.pack("<1600h", *((-1) ** each * 9000 for each in range(1600))) * 5
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(400)))
     with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:
@@ -263,7 +267,7 @@ def test_the_rate_is_that_of_the_frame() -> None:
 
 
 def test_drain_waits_for_the_ear() -> None:
-    """NikolayShakin/pipecat-asterisk#5, #12: drain() waits until speech was heard, not sent."""
+    """NikolayShakin/pipecat-asterisk#5, #12: drain() waits until the caller has heard the reply."""
     script = serve_call(connected, lambda service: answer(service, 1, mulaw(300)))
     with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:
         with in_call(call, rt):
@@ -275,7 +279,7 @@ def test_drain_waits_for_the_ear() -> None:
 
 
 def test_the_callee_speaks_first() -> None:
-    """langwatch/scenario#992: in a call that you make, the greeting waits for the callee."""
+    """langwatch/scenario#992: if the callee speaks first, the greeting is left out."""
     options = CallOptions(greeting=speech(), who_starts="callee", callee_timeout=30)
     script = serve_call(connected, speech_started, lambda service: answer(service, 1, mulaw(300)))
     with realtime(script) as iw, iw.realtime.connect(session()) as rt, SimulatedCall() as call:

@@ -118,7 +118,7 @@ def talk(iw: Inworld, speak, call: SimulatedCall, path, story_ms: float) -> None
     story = next(each for each in summary.conversation if "Once upon" in _text(each))
     assert story.truncated_ms is not None, "the model knows how much of the story was heard"
 
-    # The whole goodbye was heard.
+    # The recording has the audio of both sides.
     wav = read_wav(path)
     stereo = np.frombuffer(wav.pcm, "<i2").reshape(-1, 2)
     caller = np.frombuffer(call.spoken, "<i2")

@@ -20,7 +20,7 @@ SCRIPT = serve_call(connected, lambda service: answer(service, 1, AUDIO))
 
 
 def test_a_websocket_of_twilio() -> None:
-    """A call over a real WebSocket, which the caller ends."""
+    """If the caller hangs up, a call over a real WebSocket ends."""
     with realtime(SCRIPT) as iw:
 
         def run(connection: ServerConnection) -> CallSummary:
@@ -38,7 +38,7 @@ def test_a_websocket_of_twilio() -> None:
 
 
 def test_a_websocket_of_asterisk() -> None:
-    """The program answers the call. When Asterisk closes the WebSocket, the call has ended."""
+    """The program answers the call. When Asterisk closes the WebSocket, the call ends."""
     with realtime(SCRIPT) as iw:
 
         def run(connection: ServerConnection) -> CallSummary:
@@ -57,7 +57,7 @@ def test_a_websocket_of_asterisk() -> None:
 
 
 def test_audiosocket() -> None:
-    """Each call has its own thread. A UUID that is not expected is refused."""
+    """A call with an expected UUID is accepted, and a call with another UUID is refused."""
     summaries: list[CallSummary] = []
     expected: list[str] = []
 
@@ -90,7 +90,7 @@ def test_audiosocket() -> None:
 
 
 def test_audiosocket_is_closed_during_a_call() -> None:
-    """``close`` ends the calls in progress, and connections that never send a UUID."""
+    """``close`` ends the calls in progress, even if another connection has sent no UUID."""
     summaries: list[CallSummary] = []
     with realtime(SCRIPT) as iw:
         server = AudioSocketServer(

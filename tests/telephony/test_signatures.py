@@ -43,7 +43,7 @@ def test_twilio_webhook(signature: TwilioSignature) -> None:
 
 
 def test_twilio_socket(signature: TwilioSignature) -> None:
-    """The address of a WebSocket begins with wss:// and has no fields."""
+    """The signature of a WebSocket includes only the address, which begins with wss://."""
     given = sign("wss://voice.example.com/media")
     signature.check_socket("/media", {"x-twilio-signature": given})
 
@@ -72,7 +72,7 @@ def test_twilio_json(signature: TwilioSignature) -> None:
 
 
 def test_a_form_with_several_values(signature: TwilioSignature) -> None:
-    """Forms of Flask and Django may have several values for one name."""
+    """If a form has several values for one name, the signature includes each value once."""
 
     class Form(dict[str, str]):
         def getlist(self, _: str) -> list[str]:
@@ -169,7 +169,7 @@ def test_telnyx_webhook() -> None:
 
 
 def test_telnyx_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key must have 32 bytes."""
+    """If the public key is missing or does not have 32 bytes, an error is raised."""
     monkeypatch.delenv("TELNYX_PUBLIC_KEY", raising=False)
     for wrong in (None, "x", base64.b64encode(bytes(31)).decode()):
         with pytest.raises(ConfigError, match="TELNYX_PUBLIC_KEY"):

@@ -64,7 +64,7 @@ class Stay:
 
 
 class Model:
-    """Has the method of a pydantic model."""
+    """A class with the method ``model_dump`` of a pydantic model."""
 
     def model_dump(self) -> dict[str, object]:
         return {"a": 1, "when": datetime.date(2026, 1, 2)}
@@ -247,7 +247,7 @@ def test_bound_method():
 
 
 def test_in_a_session():
-    """A session has the definition of a decorated function."""
+    """If a tool of a session is a decorated function, the message has the tool's definition."""
 
     @tool
     def now() -> str:
@@ -354,7 +354,7 @@ NO_ARGUMENTS = [
 
 @pytest.mark.parametrize(("arguments", "named"), NO_ARGUMENTS)
 def test_wrong_arguments(arguments, named):
-    """Text that is not a JSON object, or that lacks or adds an argument, is refused."""
+    """Arguments must be a JSON object. A missing or an unknown argument is refused."""
     with pytest.raises(RemoteProtocolError, match=named):
         taking(str).parse(arguments)
 
@@ -419,7 +419,7 @@ RESULTS = [
 
 @pytest.mark.parametrize(("result", "text"), RESULTS)
 def test_results(result, text):
-    """A str goes to the model unchanged, other values as JSON."""
+    """The model gets a str unchanged, and other values as JSON."""
 
     @tool
     def give() -> object:
@@ -454,7 +454,7 @@ def test_results_that_json_lacks(result):
 
 
 def test_an_error_of_the_function():
-    """An exception of the function is raised."""
+    """If the function raises an exception, ``run`` raises the same exception."""
 
     @tool
     def fail() -> None:

@@ -21,7 +21,7 @@ from support.peers import CLOSE, TEXT, Peer, serve
 
 STALL_BYTES = 8 << 20
 
-# Much longer than a close takes (0.6 s by default), and much shorter than a hang.
+# A close takes much less time than this (0.6 s by default). A close that hangs takes more time.
 PATIENCE_SECONDS = 30.0
 
 # With these options, only close_timeout can end a close early.
@@ -239,7 +239,7 @@ def test_abort(is_stalled: bool) -> None:
 
 
 class SocketWithoutShutdown:
-    """A socket whose shutdown() ends no wait of other threads, as on some systems."""
+    """A socket whose shutdown() does not end the waits of other threads, as on some systems."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.close = sock.close
@@ -250,7 +250,7 @@ class SocketWithoutShutdown:
 
 @pytest.mark.parametrize("is_stalled", [False, True])
 def test_abort_needs_no_shutdown(is_stalled: bool) -> None:
-    """Both threads also return on systems where shutdown() of a socket ends no wait."""
+    """Both threads also return on systems where shutdown() does not end the waits of a socket."""
     options = Options(send_timeout=60.0, ping_timeout=60.0)
     with serve(silent, receive_buffer_bytes=4096) as server:
         link = Link.open(server.url, headers={}, options=options, name="test-1")
@@ -326,7 +326,7 @@ def _in_child(use: object) -> str:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
-    """In a forked child, a use of the link raises an error and does not disturb the parent."""
+    """In a forked child, the link can only be closed. No call in the child disturbs the parent."""
     with serve(echoing) as server, driven(server.url, PATIENT) as driver:
         link = driver.link
         for use in (

@@ -19,7 +19,7 @@ from support.clock import Clock
 from support.driver import driven
 from support.peers import TEXT, Peer, Script, serve
 
-# Long enough for all steps on a busy machine, if the server answers.
+# If the server answers, this timeout is long enough for all steps on a busy machine.
 SOON = Options(connect_timeout=1.0, proxy=False)
 
 
@@ -53,7 +53,7 @@ def frozen_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("frozen_deadline")
 def test_black_hole_after_tcp() -> None:
-    """If a server accepts but never answers, ``connect_timeout`` ends the upgrade."""
+    """If a server accepts TCP but never answers, ``connect_timeout`` ends the upgrade."""
     with (
         serve(accept_only) as server,
         pytest.raises(DeadlineExceeded, match="response to the upgrade") as caught,
@@ -170,7 +170,7 @@ def test_dripped_tls(client_tls: ssl.SSLContext) -> None:
 
 
 def test_slow_response_in_time() -> None:
-    """A response that arrives byte by byte and in time is accepted."""
+    """If a response arrives byte by byte, but in time, the response is accepted."""
 
     def script(peer: Peer) -> None:
         peer.read_head()
@@ -244,7 +244,7 @@ def test_bad_urls(url: str, words: str) -> None:
 
 
 def dead_and_alive(port: int, dead_port: int) -> list[tuple[object, ...]]:
-    """Return two addresses of one host. The first never answers, the second answers."""
+    """Return two addresses of one host. Only the second address answers."""
     kind, family = socket.SOCK_STREAM, socket.AF_INET
     return [
         (family, kind, 6, "", ("127.0.0.1", dead_port)),

@@ -41,9 +41,9 @@ def blocking() -> Iterator[Blocking]:
 
 def test_a_function_that_blocks(blocking: Blocking) -> None:
     """
-    A caller waits until its deadline.
+    A caller waits at most until its deadline.
 
-    The next caller waits for the same call of the function.
+    The function is then still running, and the next caller waits for the same call of the function.
     """
     credential = Credential(Token(blocking))
     for _ in range(3):

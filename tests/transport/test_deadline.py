@@ -92,7 +92,7 @@ STOPS = [
     (1.0, 61.0, False, 4.0),  # the process was stopped for 60 s
     (5.0, 5.0, True, 0.0),
     (5.0, 5.9, True, 0.0),
-    (5.0, 65.0, False, 1.0),  # the reader gets a second
+    (5.0, 65.0, False, 1.0),  # after the stop, the reader has a second to read
 ]
 
 
@@ -114,7 +114,7 @@ def test_a_stop_does_not_count(
 
 
 def test_a_stop_between_two_waits(clock: Clock) -> None:
-    """If the process was stopped in a wait, the next wait has the time left before the stop."""
+    """If the process was stopped in a wait, the next wait has the time that remained before."""
     deadline = RunningDeadline(5.0, "waiting")
     deadline.at_most(1.0)
     clock.now += 60.5
@@ -123,7 +123,7 @@ def test_a_stop_between_two_waits(clock: Clock) -> None:
 
 
 def test_work_between_two_waits_counts(clock: Clock) -> None:
-    """Only a wait shows a stop. Time without a wait counts."""
+    """Time between two waits counts, because a stop is noticed only during a wait."""
     deadline = RunningDeadline(5.0, "waiting")
     clock.now += 60.0
     assert deadline.expired

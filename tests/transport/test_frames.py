@@ -39,7 +39,7 @@ def feed(buffer: MessageBuffer, data: bytes, piece_bytes: int) -> list[tuple[int
 
 TEXT_OPCODE, BINARY_OPCODE, PING_OPCODE = 0x1, 0x2, 0x9
 
-# Sizes of a payload near the limits of the three forms of the length, and of the buffer.
+# These sizes are near the limits of the three forms of the length field, and of the buffer.
 SIZES = [0, 1, 125, 126, 127, 65_535, 65_536, 65_537, 300_000]
 
 

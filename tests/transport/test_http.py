@@ -156,7 +156,7 @@ def test_statuses(status: str, kind: type[ServiceError], is_retried: bool) -> No
 
 
 def failing_twice(failure: Script) -> tuple[Script, list[bytes]]:
-    """Return a server that fails for two requests and answers the third, and a list of requests."""
+    """Return a script that fails for two requests and answers the third, and the requests."""
     requests: list[bytes] = []
 
     def script(peer: Peer) -> None:
@@ -213,7 +213,7 @@ def test_no_retry(failure: Script) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_retry_of_a_connect(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the connect failed, every request is sent again, because the server got no request."""
+    """If the connect failed, even a POST is sent again, because the server got no request."""
     failures = 2
     real = connect.connect_tcp
 
@@ -430,7 +430,7 @@ SLOW: list[Script] = [Peer.hold, slow_headers, slow_body, slow_chunks, endless_c
 def test_deadline(
     script: Script, is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
-    """A server that sends its response slowly, or not at all, does not extend the deadline."""
+    """If a server sends its response slowly or not at all, the request ends at its deadline."""
     with serve(script, tls=server_tls if is_secure else None) as server:
         client = client_of(server, ssl_context=client_tls)
         with pytest.raises(DeadlineExceeded, match=r"^listing took longer than 0\.5 s"):
@@ -456,7 +456,7 @@ def test_deadline_of_a_kept_connection() -> None:
 
 
 def test_deadline_of_the_request() -> None:
-    """A server that does not read a large request does not extend the deadline."""
+    """If a server does not read a large request, the request ends at its deadline."""
     with serve(Peer.hold, receive_buffer_bytes=4096) as server:
         client = client_of(server)
         with pytest.raises(DeadlineExceeded):
@@ -467,7 +467,7 @@ def test_deadline_of_the_request() -> None:
 
 
 def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
-    """A TLS handshake that does not end does not extend the deadline."""
+    """If a TLS handshake never ends, the request ends at its deadline."""
 
     def script(peer: Peer) -> None:
         peer.send(b"\x16\x03\x03\x40\x00")  # a handshake record of 16 KiB
@@ -486,7 +486,7 @@ def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
 
 @pytest.mark.parametrize("script", [Peer.hold, slow_headers])
 def test_deadline_of_a_proxy(script: Script) -> None:
-    """A proxy that answers slowly, or not at all, does not extend the deadline."""
+    """If a proxy answers slowly or not at all, the request ends at its deadline."""
     with serve(script) as gate:
         client = HttpClient(
             Options(base_url="http://service.invalid", proxy=f"http://127.0.0.1:{gate.port}")
@@ -784,8 +784,8 @@ def test_prewarm(is_secure: bool, server_tls: ssl.SSLContext, client_tls: ssl.SS
     """
     The first request uses the connection that was opened in advance.
 
-    TLS 1.3 sends session tickets after the handshake. The tickets do not mean that the server has
-    closed the connection.
+    TLS 1.3 sends session tickets after the handshake. The client does not mistake the tickets for
+    the end of the connection.
     """
     script = answering(whole("200 OK", b"[]"))
     with serve(script, tls=server_tls if is_secure else None) as server:

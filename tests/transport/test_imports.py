@@ -1,4 +1,4 @@
-"""Importing the transport imports no large module. Large modules are imported on connecting."""
+"""Importing the transport imports no large module. The client imports them when it connects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The write lock: a sender writes to the socket itself if nothing is queued."""
+"""A sender with the write lock writes to the socket itself. Other messages are queued."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REST = attrs.evolve(MESSAGE, rest=memoryview(b"sage"))
 
 
 def put(outbox: Outbox, item: Outgoing) -> bool:
-    """Acquire the write lock and return True, or queue the message. A link does the same."""
+    """Acquire the write lock and return True, or queue the message and return False."""
     if outbox.acquire_write_lock(len(item.payload)):
         return True
     outbox.put(item, None)

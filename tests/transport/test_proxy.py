@@ -137,7 +137,7 @@ def test_no_proxy(
 def test_environment(
     environment: Callable[..., None], settings: dict[str, str], url: str, expected: str | None
 ) -> None:
-    """The variables of the environment mean the same as in other tools. Loopback uses no proxy."""
+    """The variables have the same meaning as in other tools. No proxy is used for loopback."""
     environment(**settings)
 
     chosen = choose_proxy(url, Options())

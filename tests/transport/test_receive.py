@@ -48,7 +48,7 @@ STREAMS = [
 
 @pytest.mark.parametrize(("frames", "expected"), STREAMS)
 def test_messages(frames: list[bytes], expected: list[bytes]) -> None:
-    """The messages are complete and in order, with fragments and control frames between them."""
+    """Messages are complete and in order, even with control frames between their fragments."""
     with (
         serve(speaking(*frames, NORMAL_CLOSE)) as server,
         driven(server.url, PATIENT) as driver,
@@ -292,7 +292,7 @@ def test_ping_timeout() -> None:
 
 
 def test_any_byte_keeps_the_link_alive() -> None:
-    """A message that arrives slowly, longer than ``ping_timeout``, does not end the link."""
+    """If a message arrives slowly, for longer than ``ping_timeout``, the link does not end."""
     message = frame(TEXT, b"x" * 20)
 
     def script(peer: Peer) -> None:

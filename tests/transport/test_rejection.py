@@ -161,7 +161,7 @@ TIMES: list[tuple[str, tuple[float, float] | None]] = [
 
 @pytest.mark.parametrize(("value", "expected"), TIMES)
 def test_retry_after(value: str, expected: tuple[float, float] | None) -> None:
-    """``Retry-After`` is read as seconds or as a date, and is limited."""
+    """``Retry-After`` is read as seconds or as a date, and is limited to a day."""
     found = error_from_response(503, {"Retry-After": value}, b"", url=URL).retry_after
 
     if expected is None:

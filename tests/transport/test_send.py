@@ -21,7 +21,7 @@ from inworld_sync.models.options import Options
 from support.driver import PATIENT, Driver, driven
 from support.peers import CLOSE, PING, PONG, TEXT, Peer, serve
 
-# More than the kernel's buffers on both sides. If the server does not read, the sender stalls.
+# The kernel's buffers of both sides are smaller. If the server does not read, the sender stalls.
 STALL_BYTES = 8 << 20
 STALLING = attrs.evolve(PATIENT, max_queued_bytes=2 * STALL_BYTES, ping_interval=60)
 
@@ -238,7 +238,7 @@ def test_very_long_options() -> None:
 
 
 def test_a_message_that_frees_memory() -> None:
-    """A message that frees memory is queued even if the queue has no room."""
+    """With ``needs_room=False``, a message is queued even if the queue has no room."""
     reader = Reader(waits=True)
 
     with (
@@ -337,7 +337,7 @@ def test_waits_end_with_the_link(
 
 @pytest.mark.parametrize("wait", WAITS, ids=["send", "flush"])
 def test_waits_end_with_the_connection(wait: Callable[[Driver], None]) -> None:
-    """If the server closes the connection, a wait ends with ConnectionLost and its cause."""
+    """If the server closes the connection, a wait raises a ConnectionLost that has a cause."""
     go = threading.Event()
 
     def script(peer: Peer) -> None:

@@ -1,4 +1,4 @@
-"""A connection to a silent server is lost, but not if only this process was stalled."""
+"""A connection counts as lost if the server is silent, but not if this process was stalled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ DEAD_AFTER_SECONDS = 2.0
 
 class QuietStream:
     """
-    All waits before wait number *sends_at* time out. All other waits return one byte.
+    A stream in which the waits before wait number *sends_at* raise TimeoutError. All other waits
+    return one byte.
 
     Attributes:
         timeouts: The timeout of each wait.

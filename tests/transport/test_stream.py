@@ -1,4 +1,4 @@
-"""Waits for sockets, and reads from streams."""
+"""Tests of waits for sockets, and of reads from streams."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class EndlessStream:
 
 
 def test_flood() -> None:
-    """A server that never stops sending does not extend a deadline."""
+    """If a server never stops sending, a read still ends at its deadline."""
     with pytest.raises(DeadlineExceeded):
         receive_by(EndlessStream(), memoryview(bytearray(10)), Deadline(0.0, "waiting"))
 

@@ -80,7 +80,7 @@ def test_wrong_host(authority: trustme.CA, client_tls: ssl.SSLContext, name: str
 
 
 def test_server_without_tls(client_tls: ssl.SSLContext) -> None:
-    """A server without TLS raises a ConnectError that says so."""
+    """If a server does not use TLS, the ConnectError says so."""
 
     def script(peer: Peer) -> None:
         peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -120,7 +120,7 @@ def test_certificates_of_the_environment(
     name: str,
     by: str,
 ) -> None:
-    """The certificates that one of these variables names are trusted, as in other programs."""
+    """If one of these variables names a file, the certificates in the file are trusted."""
     bundle = tmp_path / "bundle.pem"
     authority.cert_pem.write_to_path(bundle)
     monkeypatch.setenv(name, str(bundle))

@@ -62,7 +62,7 @@ def test_tunnel(
     server_tls: ssl.SSLContext,
     client_tls: ssl.SSLContext,
 ) -> None:
-    """A link through a proxy sends the host to the proxy, and then works as without a proxy."""
+    """A link sends the target of the tunnel to the proxy, and then works as without a proxy."""
     user = "us:p%40ss%20%2F%3f%23%25w@" if credential else ""
     long = b"long" * 100_000
     with (
@@ -199,7 +199,7 @@ def drip(peer: Peer) -> None:
 @pytest.mark.parametrize("script", [Peer.hold, drip])
 @pytest.mark.parametrize("by", [open_link, get])
 def test_deadline_of_socks(script: Callable[[Peer], None], by: Callable[[Options], object]) -> None:
-    """A SOCKS5 proxy that answers slowly, or not at all, does not extend the deadline."""
+    """If a SOCKS5 proxy answers slowly or not at all, the connect ends at its deadline."""
     with serve(script) as gate:
         options = Options(
             base_url="http://a.test",
@@ -212,7 +212,7 @@ def test_deadline_of_socks(script: Callable[[Peer], None], by: Callable[[Options
 
 
 def test_reset_by_a_socks_proxy() -> None:
-    """If a SOCKS5 proxy breaks the connection, the error says in which step."""
+    """If a SOCKS5 proxy breaks the connection, the error names the step that failed."""
 
     def script(peer: Peer) -> None:
         peer.read_exactly(3)

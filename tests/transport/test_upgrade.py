@@ -100,7 +100,7 @@ def test_headers_of_the_options() -> None:
 
 
 def test_answer() -> None:
-    """The names of response headers are lower case. The request id is read from a header."""
+    """The names of response headers are in lower case. The request id is read from a header."""
     with serve(
         lambda peer: peer.upgrade("X-Inworld-Request-Id: f00", "X-Two: 1", "X-Two: 2")
     ) as server:
@@ -163,7 +163,8 @@ def test_refusals(
     assert ({"errorType": "X"},) == error.details
 
 
-# Bodies that do not end as announced: closed without a length, too short, never complete.
+# These bodies do not end as announced. They have no length, are too short, or lack their last
+# chunk.
 UNFINISHED_BODIES = [
     b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n" + BODY,
     b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 9999\r\n\r\n" + BODY,
@@ -183,7 +184,7 @@ def test_refusals_with_an_unfinished_body(answer: bytes, monkeypatch: pytest.Mon
 
 
 def test_large_body_of_a_refusal() -> None:
-    """Only the start of an endless page is read. The error shows a part of this start."""
+    """Only the start of a very long page is read. The error shows a part of this start."""
     script = answering(refusal("500 Oops", b"<html>" + b"x" * 1_000_000))
 
     with serve(script) as server, pytest.raises(ServiceError) as caught:
@@ -248,7 +249,7 @@ def test_a_response_with_something_not_offered(header: str) -> None:
 
 
 def test_a_plain_answer_is_a_refusal() -> None:
-    """A web page instead of the upgrade raises an error with the HTTP status."""
+    """If the server sends a web page instead of the upgrade, the error has the HTTP status."""
     script = answering(refusal("200 OK", b"<html><title>hello</title></html>"))
 
     with serve(script) as server, pytest.raises(ServiceError, match="hello") as caught:
@@ -279,7 +280,7 @@ def test_cookies_pass_in_neither_direction() -> None:
     assert ["", ""] == cookies
 
 
-# Headers that HTTP forbids. The error must not show the values of these headers.
+# HTTP forbids these headers. The error must not show the values of these headers.
 BAD_HEADERS = [
     {"Authorization": f"Basic {SECRET}\n"},
     {"Authorization": f"Basic {SECRET}\r\nX-Evil: 1"},

@@ -93,7 +93,7 @@ def test_the_page_gets_the_audio_and_text_of_the_reply() -> None:
 
 
 def test_the_model_gets_the_bytes_of_the_microphone() -> None:
-    """The audio of the browser arrives unchanged."""
+    """The model gets the audio of the browser unchanged."""
     got: list[bytes] = []
 
     def receive(service: Service) -> None:
@@ -116,7 +116,7 @@ def test_the_model_gets_the_bytes_of_the_microphone() -> None:
 
 @pytest.mark.parametrize("heard_ms", [0, 1, 1234, 2998])
 def test_an_interruption_by_the_milliseconds_heard(heard_ms: int) -> None:
-    """The item is truncated at the position that the page reports, and a queued item at 0."""
+    """The item is truncated at the page's reported position. A queued item is truncated at 0 ms."""
     truncated: list[tuple[str, int]] = []
 
     def interrupt(service: Service) -> None:
@@ -178,7 +178,7 @@ def test_what_was_heard_is_never_truncated() -> None:
 
 
 def test_a_page_that_does_not_answer_a_clear() -> None:
-    """Without an answer of the page, the item is truncated at the last report or later."""
+    """If the page does not answer a clear, the item is not truncated before the last report."""
     truncated: list[int] = []
 
     def interrupt(service: Service) -> None:
@@ -449,7 +449,7 @@ def test_a_browser_that_leaves_frees_its_place() -> None:
 
 
 def test_a_browser_that_leaves_while_it_is_interrupted() -> None:
-    """A thread of the session that waits for an answer of the page does not delay the end."""
+    """If the browser leaves while a thread waits for the page's answer, the conversation ends."""
 
     def interrupt(service: Service) -> None:
         answer(service, 1, speech(3000))

@@ -50,7 +50,7 @@ def await_end_of_all(limit: UserLimit) -> None:
 
 def test_a_user_with_too_many_conversations() -> None:
     """
-    The second conversation is refused. After the first has ended, another conversation may begin.
+    The second conversation is refused. After the first one has ended, another one may begin.
     """
     limit = UserLimit(1)
     with realtime(silent, silent) as iw:
@@ -65,8 +65,8 @@ def test_a_user_with_too_many_conversations() -> None:
             await_end_of_all(limit)
             with Browser(server.url) as third:
                 third.wait_for("ready")
-            # At its end, the server closes all conversations. So the test first waits until the
-            # relay has noticed that the browser left.
+            # At the end of the block, the server closes all conversations. So the test first waits
+            # until the relay has noticed that the browser left.
             await_end_of_all(limit)
     ends = sorted(summary.end for summary in server.summaries)
     assert ["browser_left", "browser_left", "user_limit"] == ends
@@ -170,7 +170,7 @@ def test_a_page_of_another_site() -> None:
     "wrong", [None, "Origin", [("origin", "a")], {b"origin": b"a", b"host": b"a"}, {"Host": 5}]
 )
 def test_headers_of_a_wrong_type(wrong: Any) -> None:
-    """The message does not advise to switch off the check, as it does for a missing origin."""
+    """If the headers have a wrong type, the error does not advise to switch off the check."""
     with pytest.raises(ConfigError, match="headers must be a mapping of texts"):
         check_origin(wrong)
 
@@ -213,7 +213,7 @@ def test_drain() -> None:
     assert 0 == drain_relays(0)
 
 
-# Failures. The page gets neutral texts.
+# Failures. The texts for the page have no details.
 
 
 def test_no_place_is_free() -> None:
@@ -227,7 +227,7 @@ def test_no_place_is_free() -> None:
 
 
 def test_a_session_that_cannot_be_opened() -> None:
-    """The error of the program is in the summary, and not on the page."""
+    """The summary has the error of the program. The page does not get the text of this error."""
 
     def fail(_: object) -> None:
         raise RuntimeError("the secret password is 1234")
@@ -398,7 +398,8 @@ def test_too_many_wrong_messages() -> None:
 @pytest.mark.parametrize("size", [60_000, 2])
 def test_a_flood_of_audio(size: int) -> None:
     """
-    Audio that arrives much faster than real time is ignored. Too much of it ends the conversation.
+    Audio that arrives much faster than real time is ignored. Too much such audio ends the
+    conversation.
     """
     with realtime(silent) as iw, relay_server(lambda _: iw.realtime.connect()) as server:
         with Browser(server.url) as page:

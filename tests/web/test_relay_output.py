@@ -34,7 +34,7 @@ def output_of(lead_ms: float = 1000) -> PageOutput:
 
 
 def sent(output: PageOutput) -> list[Any]:
-    """Return all messages that are due: JSON as objects, audio as (item, milliseconds)."""
+    """Return all messages that are due. Audio is returned as (item, milliseconds)."""
     found: list[Any] = []
     while messages := output.next_messages(0):
         for message in messages:

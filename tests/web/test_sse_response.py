@@ -208,7 +208,7 @@ def test_a_wrong_source(page: Page) -> None:
 
 
 def test_a_browser_that_reads_nothing() -> None:
-    """The source is not delayed. The response ends with an error if too much waits."""
+    """If a browser reads nothing, its response ends with an error. The source is not delayed."""
     source, page = Source(), Page("flask")
     with page.request() as request:
         response = web.sse_response(request, source)

@@ -107,7 +107,7 @@ def test_range_is_ignored(iw: Inworld, page: Page) -> None:
 
 
 def test_a_name_that_is_too_long(page: Page) -> None:
-    """A huge message would end the connection of other speeches."""
+    """A long name is refused, because a huge message would end the connection of other speeches."""
     with Inworld("a2V5OnNlY3JldA==", base_url="http://127.0.0.1:9") as iw:
         answer = page.call(lambda r: web.stream_response(r, iw.tts, "Hello.", voice="x" * 257))
 
@@ -124,7 +124,7 @@ def test_an_unknown_voice(iw: Inworld, page: Page) -> None:
 
 @pytest.mark.parametrize("setting", [{"language": ["x"]}, {"voice": ""}, {"model": 3}])
 def test_a_wrong_setting(iw: Inworld, page: Page, setting) -> None:
-    """A setting that the client refuses gets the status 400."""
+    """If the client refuses a setting, the status is 400."""
     answer = page.call(lambda r: web.stream_response(r, iw.tts, "Hello.", **setting))
 
     assert (400, "bad_request") == error_of(answer)

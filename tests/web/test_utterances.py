@@ -45,7 +45,8 @@ def error_of(answer: Answer) -> tuple[int, str]:
 
 def test_audio_and_words(utterances: web.Utterances, page: Page) -> None:
     """
-    All responses with the audio are equal. All responses with the words are equal, and have ids.
+    All responses with the audio are equal. All responses with the words are equal, and their events
+    have ids.
     """
     speech_id = started(utterances, page)
     first, second = (audio(utterances, page, speech_id) for _ in range(2))
@@ -160,7 +161,7 @@ def test_a_wrong_config_is_an_error_of_the_program(utterances: web.Utterances, p
 
 @pytest.mark.parametrize("name", ["voice", "model", "language"])
 def test_a_name_that_is_too_long(utterances: web.Utterances, page: Page, name: str) -> None:
-    """A huge message would end the connection of other speeches."""
+    """A long name is refused, because a huge message would end the connection of other speeches."""
     options = {name: "x" * 257}
     answer = page.call(lambda r: utterances.start_response(r, TEXT, **options), "POST")
 
@@ -274,7 +275,7 @@ def test_a_speech_that_is_read_continues(page: Page, monkeypatch: pytest.MonkeyP
 def test_a_response_that_is_closed_while_it_waits(
     page: Page, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An ASGI server closes responses on another thread; then no thread waits for the service."""
+    """If another thread closes a response, as in an ASGI server, the read of the response ends."""
     monkeypatch.setattr(event_response, "_PING_SECONDS", 1000.0)
 
     def script(service: Service) -> None:
@@ -349,7 +350,7 @@ def test_a_part_of_a_slow_speech(page: Page) -> None:
 def test_a_request_of_a_part_keeps_the_synthesis(
     page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The speech does not stop while the only request waits for its end."""
+    """The synthesis continues while the only request waits for the end of the speech."""
     monkeypatch.setattr(shared_speech, "_LEAVE_SECONDS", 0.0)
     go_on = threading.Event()
     wait = shared_speech.SharedSpeech.wait_complete

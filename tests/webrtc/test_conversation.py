@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 def reply(request: ReplyRequest) -> Iterator[ReplyPart]:
-    """Call the tool if the user asks, and speak the output of the tool or the text to say."""
+    """Call the tool for a question. Speak the output of the tool, or the text after ``Say:``."""
     last = request.items[-1]
     text = text_of(last)
     if last.get("type") == "function_call_output":
@@ -128,7 +128,7 @@ class Talk:
         at the last word that was heard.
 
         Args:
-            iw: Recognizes the answers.
+            iw: The client that recognizes the answers.
             allowed_share: The share of the words of the whole conversation that may be changed.
         """
         items = [entry.item for entry in self.rt.conversation]

@@ -62,7 +62,7 @@ def idle(call: Call) -> None:
 
 
 def kept(*words: str) -> Callable[[str], str]:
-    """Return a function that removes the lines of a description that have one of the words."""
+    """Return a function that removes each line with one of the words from a description."""
 
     def change(sdp: str) -> str:
         lines = sdp.split("\r\n")
@@ -182,7 +182,8 @@ def test_a_limit_of_messages_that_nothing_fits() -> None:
     """
     If the service allows no message of any size, the connection ends at once.
 
-    aiortc before 1.16, the last version for Python 3.10, ignores the limit and sends the messages.
+    Versions of aiortc before 1.16 ignore the limit and send the messages. Python 3.10 has only such
+    versions.
     """
 
     def changed(sdp: str) -> str:
@@ -266,7 +267,7 @@ def test_a_peer_that_vanishes_is_replaced() -> None:
 
 
 def test_a_service_that_leaves() -> None:
-    """A data channel closes without a code, so the end of the session is an error."""
+    """If the service closes the data channel, which has no close code, an error is raised."""
 
     def script(call: Call) -> None:
         call.open()
@@ -298,7 +299,7 @@ def test_a_text_message_that_is_not_utf_8() -> None:
 
 
 def test_a_connect_that_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception of a signal handler leaves no thread and no place of the limiter."""
+    """After an exception of a signal handler, no thread runs, and no place is in use."""
     from inworld_sync.webrtc import link
 
     def interrupt(*_: object) -> object:

@@ -1,4 +1,4 @@
-"""A session over WebRTC is the same session as over a WebSocket, with audio in tracks."""
+"""A session over WebRTC works like a session over a WebSocket, but its audio is in tracks."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def finish(call: Call, response_id: str, item_id: str, text: str = "Hi.") -> Non
 
 
 def test_speech_in_both_directions() -> None:
-    """The service gets the user's tone. The user hears the service's tone before its end."""
+    """The service gets the user's tone, and the user gets the service's tone."""
     heard: list[np.ndarray[Any, Any]] = []
 
     def script(call: Call) -> None:
@@ -80,7 +80,7 @@ def test_speech_in_both_directions() -> None:
         assert rt.session.voice == "Dennis"
 
     samples = np.frombuffer(pcm, "<i2")
-    # A machine that stalls may conceal packets, which lengthens the tone.
+    # If the machine stalls, packets may be concealed, and the tone becomes longer.
     assert 0.5 < loud_seconds(samples)
     assert pitch_hz(samples[4800:24000]) == pytest.approx(1000.0, abs=5)
     loud = np.flatnonzero(np.abs(heard[0].astype(int)) > SILENT)
@@ -123,7 +123,7 @@ def test_interruption_truncates_what_was_heard() -> None:
 
 
 def test_tools_run() -> None:
-    """A tool call arrives on the data channel, on which the output of the tool is sent."""
+    """Tool calls and tool outputs are sent on the data channel."""
 
     @tool
     def weather(city: str) -> str:
@@ -184,7 +184,7 @@ def test_an_output_that_is_too_long_for_the_service() -> None:
 
 
 def test_a_service_that_sends_no_packet() -> None:
-    """A response ends although its audio never arrives."""
+    """A response ends even if its audio never arrives."""
 
     def script(call: Call) -> None:
         call.open()

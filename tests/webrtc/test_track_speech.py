@@ -82,7 +82,7 @@ def network() -> Network:
 
 
 def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
-    """The service ends a response before all audio is sent. The session gets the end last."""
+    """If the service ends a response before its audio is sent, the session gets the end last."""
     network.begin()
     network.report("started")
     network.end()
@@ -104,7 +104,7 @@ def test_ends_of_a_response_follow_its_audio(network: Network) -> None:
 
 
 def test_silence_before_the_first_sound_is_a_part_of_the_item(network: Network) -> None:
-    """The service counts ``audio_end_ms`` from ``started``, so silence after it is counted too."""
+    """``audio_end_ms`` counts from ``started``, so the silence after ``started`` is counted too."""
     network.silence(1.0)
     network.begin()
     network.report("started")
@@ -270,7 +270,7 @@ def test_text_responses_pass(network: Network) -> None:
 
 
 def test_times_of_words_pass_without_audio(network: Network) -> None:
-    """A delta on the data channel keeps its times. The audio is removed, as the track has it."""
+    """A delta keeps its times. The audio is removed from it, because the track has the audio."""
     network.begin()
     found = network.speech.handle_message(
         json.dumps({"type": "response.output_audio.delta", **PLACE, "delta": "AAAA", "x": 1}), 0.0
@@ -297,7 +297,7 @@ def test_odd_messages_pass_unchanged(network: Network, text: str) -> None:
 
 
 def test_messages_that_are_held_back_are_counted(network: Network) -> None:
-    """held_characters is the size of these messages, which the owner of the object limits."""
+    """``held_characters`` is the count of characters in the messages that are held back."""
     network.begin()
     network.end()
     assert network.speech.held_characters > 100

@@ -31,7 +31,7 @@ from inworld_sync.wire.contexts import ContextProgress, ContextRequest, Contexts
 
 CONFIG = ContextConfig()
 
-# The commands and answers that the tests below name. All of them are about the context "c".
+# The tests below use these names. All commands and answers are about the context "c".
 COMMANDS = {
     "create": lambda contexts: create(contexts),
     "text": lambda contexts: contexts.send_text("c", "Hi.", 0.0),
@@ -54,7 +54,8 @@ ANSWERS = {
 
 OPEN, CLOSING, NONE = "open", "closing", "none"
 
-# For each state: the state after each command. A refused command does not change the state.
+# The first key is the state before a command, and the second key is the command. The value is the
+# state after the command, or "error". A refused command does not change the state.
 AFTER_COMMAND = {
     NONE: {"create": OPEN, "text": "error", "flush": "error", "update": "error", "close": NONE},
     OPEN: {"create": "error", "text": OPEN, "flush": OPEN, "update": OPEN, "close": CLOSING},
@@ -97,7 +98,7 @@ def state_of(contexts: Contexts) -> str:
     ],
 )
 def test_commands(state: str, command: str, after: str) -> None:
-    """Each command changes the state as in the table. A command that is not allowed raises."""
+    """Each command changes the state as in the table. A refused command raises an error."""
     contexts = in_state(state)
     if after == "error":
         with pytest.raises(LocalProtocolError):
@@ -121,7 +122,7 @@ def test_answers(state: str, answer: str) -> None:
 
 
 def test_one_close_is_sent() -> None:
-    """Only one close is sent for a context, since the service answers a second with an error."""
+    """Only one close is sent for a context, because a second close causes an error."""
     contexts = in_state(OPEN)
     assert contexts.unsent_close("c") is None
     contexts.close("c", 0.0)
@@ -180,11 +181,16 @@ def test_commands_that_were_not_sent() -> None:
     assert (0, math.inf) == (progress.sent_characters, contexts.next_deadline())
 
 
-# Deadlines: the service must confirm a context within 10 s. Then it must send a message every 30 s.
+# Deadlines. The service must confirm a context within 10 s. While the service owes an answer, it
+# must send a message every 30 s.
 
 
 def opened(*, is_confirmed: bool = True) -> tuple[Contexts, ContextProgress]:
-    """Return a table with a context, created at 0 s and, with *is_confirmed*, confirmed at 1 s."""
+    """
+    Return a table with a context that was created at 0 s.
+
+    If *is_confirmed* is true, the service has confirmed the context at 1 s.
+    """
     contexts, progress = Contexts(), ContextProgress(10.0, 30.0)
     contexts.create("c", CONFIG, progress, 0.0)
     if is_confirmed:
@@ -298,7 +304,8 @@ def test_a_flush_without_text(steps: list[str], is_owed: bool) -> None:
     """
     A flush needs an answer only if there is text that the service has certainly not spoken.
 
-    The service may speak text before a flush. It does not answer a flush if no text is left.
+    The service may speak text before a flush. If no text is left, the service does not answer a
+    flush.
     """
     contexts, progress = opened()
     for step in steps:
@@ -357,7 +364,7 @@ EVENTS = st.tuples(
 @given(st.lists(EVENTS, max_size=60))
 def test_every_context_ends(history: list[tuple[str, str, float]]) -> None:
     """
-    Every context ends, although messages are lost, repeated, late or reordered.
+    Every context ends, even if messages are lost, repeated, late or reordered.
 
     At the end, each context is closed or has expired, and the table is empty.
     """

@@ -69,7 +69,7 @@ def test_resolved_as_the_only_one() -> None:
 
 
 def test_not_resolved_among_several() -> None:
-    """An answer without an id removes nothing if several requests have its kind."""
+    """An answer without an id removes nothing if there are several requests of the kind."""
     table = table_of(("item", "a", 0, 10), ("item", "b", 0, 10))
 
     assert table.resolve_only("item") is None

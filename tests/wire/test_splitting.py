@@ -27,7 +27,8 @@ CASES = [
     ("short", 5, ["short"]),
 ]
 
-# Graphemes of several characters. The family is longer than the limit and must be split.
+# These graphemes have several characters. The emoji of a family is longer than the limit, so this
+# grapheme is split.
 GRAPHEMES = [
     ("abce\u0301f", 4, ["abc", "e\u0301f"]),
     ("ab👩\u200d👩\u200d👧c", 4, ["ab", "👩\u200d👩\u200d", "👧c"]),
@@ -51,7 +52,7 @@ def test_graphemes_stay_whole(text, limit, pieces):
 
 @given(st.text(max_size=300), st.integers(1, 60))
 def test_nothing_is_lost(text, limit):
-    """The pieces of any text, joined, are the text. No piece is empty or too long."""
+    """The joined pieces of any text are equal to the text. No piece is empty or too long."""
     pieces = list(split_text(text, limit))
 
     assert text == "".join(pieces)
@@ -130,7 +131,7 @@ def test_abbreviations_end_no_sentence(text, pieces):
     ],
 )
 def test_effective_length(text, length):
-    """A CJK character counts as 3 characters, and each second of a break tag as 12."""
+    """A CJK character counts as 3 characters, and each second of a break tag as 12 characters."""
     padding = "x" * 10
 
     assert [padding + text] == list(split_text(padding + text, 10 + length))

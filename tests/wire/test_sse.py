@@ -1,4 +1,4 @@
-"""Server-sent events are read as in the standard, for any cuts of the stream, up to a limit."""
+"""Server-sent events are read as in the standard, in any pieces. The size of events is limited."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_events(name: str) -> None:
-    """A stream has the same events if it arrives whole, in single bytes, or in any two parts."""
+    """A stream has the same events, whether it arrives whole, in single bytes, or in two parts."""
     stream, events = CASES[name]
 
     assert events == events_of(stream)

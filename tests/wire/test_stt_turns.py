@@ -21,7 +21,7 @@ SENT_MS = 10_000.0
 
 
 def final(text: str, *ends_ms: int, silence_ms: int = 0) -> Transcription:
-    """Return a final transcript whose words end at these times. Without times, it has no words."""
+    """Return a final transcript whose words end at these times. No times means no words."""
     words = tuple(
         Word(word, end - 100, end) for word, end in zip(text.split(), ends_ms, strict=bool(ends_ms))
     )

@@ -37,7 +37,7 @@ function converted(fromHz, toHz, samples) {
   return joined([resampler.process(samples), resampler.flush()]);
 }
 
-/** Return the root mean square without both ends, because the filter uses silence beyond them. */
+/** Return the root mean square without both ends, where the filter also uses silence. */
 function middleLevel(samples) {
   const middle = samples.subarray(200, samples.length - 200);
   return Math.sqrt(middle.reduce((sum, sample) => sum + sample * sample, 0) / middle.length);

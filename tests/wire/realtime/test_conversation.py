@@ -192,7 +192,7 @@ def test_transcript_before_its_item():
 
 
 def test_transcript_after_its_item():
-    """A transcript may arrive after its item is done."""
+    """If a transcript arrives after its item is done, the item still gets the transcript."""
     mirror = conversation(
         done("u1", "user", content=[{"type": "input_audio"}]), heard("completed", "Hi there.")
     )

@@ -1,4 +1,4 @@
-"""If a message repeats an earlier message, the same event is made without parsing the message."""
+"""If only the audio and the event id of a message are new, its event is made without parsing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_another_message(message: bytes, event_id: bytes | None) -> None:
     assert learned(text(), b"event_1").read(message, event_id, b"34") is None
 
 
-# Messages in which the text that was found may not be the event id.
+# In these messages, it is not clear whether the text in the second column is the event id.
 UNCLEAR = [
     (text(item_id="event_1"), b"event_1"),
     (text(event_id="type"), b"type"),

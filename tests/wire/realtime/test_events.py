@@ -510,7 +510,7 @@ def test_ignored_fields(name, field, value, ignored):
 def test_only_the_wrong_field_is_ignored(name, field):
     """If one field is ignored, all other fields are read, and ``extra`` has the ignored value."""
     fields = fields_of(name)
-    # The field `arguments` may be an object, so a number is its wrong value.
+    # The field `arguments` may be an object, so the wrong value for this field is a number.
     wrong = 5 if field == "arguments" else {"wrong": 1}
     without = read(message(name, {**fields, field: None}))
 
@@ -564,7 +564,7 @@ def test_malformed_item_of_a_response():
 
 
 def test_response_id_outside_the_response():
-    """The id of a response may be in the message but not in the response object."""
+    """If the id of a response is only in the message, the response still has the id."""
     text = message("response.done", {"response_id": "r1", "response": {"status": "completed"}})
 
     assert "r1" == read(text).response.id
@@ -629,7 +629,7 @@ def response(**fields):
 
 
 def test_usage_outside_the_response():
-    """The usage may be in the message but not in the response object."""
+    """If the usage is only in the message, the response still has the usage."""
     text = message("response.done", {"response": {"id": "r1"}, "usage": {"total_tokens": 3}})
 
     assert rt.Usage(total_tokens=3) == read(text).response.usage
@@ -660,13 +660,13 @@ METADATA = [
 
 @pytest.mark.parametrize(("raw", "metadata"), METADATA)
 def test_metadata_in_any_form(raw, metadata):
-    """The metadata may contain lists, or may be a list."""
+    """Metadata is read even if it contains lists or is a list."""
     assert metadata == response(metadata=raw).metadata
 
 
 @pytest.mark.parametrize("details", [None, "x", []])
 def test_no_status_details(details):
-    """A failed response without details of its status is read."""
+    """A failed response is read even if it has no details of its status."""
     assert response(status="failed", status_details=details).status_details is None
 
 

@@ -17,7 +17,7 @@ from inworld_sync.wire.realtime.faults import (
     service_error,
 )
 
-# (fault, class of the exception, whether it is retryable)
+# (fault, class of the exception, whether the exception is retryable)
 FAULTS = [
     (SessionFault("SESSION_RESOURCES_EXHAUSTED", ""), QuotaError, False),
     (SessionFault("BILLING_TOKENS_EXHAUSTED", ""), QuotaError, False),

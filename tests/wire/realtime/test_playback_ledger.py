@@ -98,7 +98,7 @@ def test_audio_that_the_application_plays():
 
 
 def test_another_player():
-    """Audio that earlier players played counts. The next player gets only later audio."""
+    """The audio that earlier players have played is counted. The next player gets later audio."""
     items = PlaybackLedger(PCM)
     for item_id in ("a1", "a2", "a3"):
         items.receive(item_id, "r1", 0, 24000, is_played=True)
@@ -134,7 +134,7 @@ def test_heard_time_and_share():
 
 
 def test_the_items_of_a_response():
-    """items_of() returns the items of a response. complete() returns True once for an item."""
+    """items_of() returns the items of a response. Only the first complete() of an item is True."""
     items = PlaybackLedger(PCM)
     items.receive("a1", "r1", 0, 10, is_played=True)
     items.receive("a2", "r2", 0, 10, is_played=True)

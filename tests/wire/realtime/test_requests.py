@@ -153,7 +153,7 @@ def test_expired():
 
 
 def test_items_before_a_response():
-    """The answer to a request shows that all items that were sent earlier were accepted."""
+    """If a request is answered, all items that were sent before the request count as accepted."""
     replies = [about(Request.ITEM, f"i{number}") for number in range(3)]
     registered(*replies).accepted_before(1.5)
 

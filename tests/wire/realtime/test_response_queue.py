@@ -1,4 +1,4 @@
-"""Requests for responses are sent one after another. A request refused as busy is sent again."""
+"""Requests for responses are sent one by one. A request that is refused as busy is sent again."""
 
 from inworld_sync.models import realtime as rt
 from inworld_sync.wire.realtime.response_queue import ResponseQueue

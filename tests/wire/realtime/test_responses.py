@@ -47,7 +47,7 @@ def handle(table, *messages):
 
 @pytest.mark.parametrize("status", ["completed", "cancelled", "failed", "incomplete"])
 def test_a_response_from_request_to_end(status):
-    """The id in the metadata connects a response to its request, which ends with a final status."""
+    """The id in the metadata connects a response with its request, until the response ends."""
     table = Responses()
     state, command = table.request("q1", rt.ResponseConfig(metadata={"a": "b"}))
     seen = [state.status]
@@ -240,7 +240,7 @@ def test_audio_after_the_end(messages, accepted):
 
 
 def test_item_before_created():
-    """A response whose first message is about an item is in progress."""
+    """If the first message of a response is about an item, the response is in progress."""
     item = {"id": "a1", "type": "message", "role": "assistant"}
     table = Responses()
     handle(table, {"type": "response.output_item.added", "response_id": "r1", "item": item})

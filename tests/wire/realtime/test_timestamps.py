@@ -75,7 +75,7 @@ def test_both_spellings(name, info, audio):
 
 @pytest.mark.parametrize("fields", [{}, {"delta": None}, {"delta": ""}])
 def test_times_without_audio(fields):
-    """A delta without audio may have times."""
+    """The times of a delta are read even if the delta has no audio."""
     event = read(json.dumps(delta(SNAKE, **fields)))
 
     assert (b"", WORDS) == (event.audio, event.words)
@@ -132,7 +132,7 @@ def test_malformed_times(info, names, words, characters):
 
 
 def test_deep_times():
-    """Very deeply nested times do not end the connection."""
+    """If the times are nested very deeply, the audio is still returned."""
     info = {}
     for _ in range(20_000):
         info = {"wordAlignment": info}

@@ -13,7 +13,7 @@ OSLO = '{"city":"Oslo"}'
 
 
 def item(kind, **fields):
-    """Return a message about the item of a call. Its item id is ``f1`` and its call id ``c1``."""
+    """Return a message about the item of a call. The item id is ``f1``. The call id is ``c1``."""
     call = {"id": "f1", "type": "function_call", "call_id": "c1", **fields}
     return {"type": f"response.output_item.{kind}", "response_id": "r1", "item": call}
 
@@ -48,8 +48,8 @@ def completed_by(calls, *messages):
 
 WEATHER = rt.FunctionCall(id="f1", call_id="c1", name="weather", arguments=OSLO, status="completed")
 
-# name: (messages, index of the message that completes the call). Services were observed to leave
-# out the fields that are missing here.
+# name: (messages, index of the message that completes the call). Some services leave out the fields
+# that are missing here.
 SCRIPTS = {
     "reference": (
         [
@@ -144,7 +144,7 @@ def test_no_arguments():
 
 
 def test_nameless_call():
-    """A call without a name is returned at the end of the response: the call needs an output."""
+    """A call without a name is returned at the end of the response, since it needs an output."""
     counts, found = completed_by(FunctionCalls(), item("added"), item("done"), response())
 
     assert [0, 0, 1] == counts
