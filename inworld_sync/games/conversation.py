@@ -142,7 +142,7 @@ class Conversation(GameVoice):
         self._is_received = False
         self._unchecked_seconds = 0.0
         self._handlers: list[tuple[type | str, Callable[..., object]]] = []
-        # The source of the microphone's audio: an object for each call of `listen_to`.
+        # The call of `listen_to` whose microphone is read now; None if no microphone is read.
         self._listening: _Listening | None = None
         self._forgotten: Callable[[], object] | None = None
 
