@@ -46,7 +46,8 @@ _REST_SECONDS = 0.05
 # At least this many channels are left for other sounds. A mixer has this many channels by default.
 _OTHER_CHANNELS = 8
 
-# If a sound should have ended this long ago, and the channel is not busy, the sound counts as ended.
+# If a sound should have ended this long ago, and the channel is not busy, the sound counts as
+# ended.
 _LOST_SECONDS = 1.0
 
 _SILENCE_BYTES = 256

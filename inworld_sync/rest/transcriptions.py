@@ -1,4 +1,4 @@
-"""Transcription jobs: a recording is submitted, and its transcript is collected later."""
+"""Submits recordings as transcription jobs, and fetches the transcripts later."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _ADVICE: Final = (
 
 class Transcriptions:
     """
-    Transcription jobs for long recordings. Reached as ``iw.transcriptions``.
+    Transcription jobs for long recordings. Programs use this object as ``iw.transcriptions``.
 
     Thread safety: every method may be called from any thread.
     """
@@ -347,7 +347,7 @@ class _Upload:
         self._close()
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the blocks of the body. An attempt that could not connect has taken no block."""
+        """Yield the blocks of the body. An attempt that cannot connect takes no block."""
         yield self._part('name="transcribeConfig"', "application/json") + self._fields
         yield b"\r\n"
         yield self._part('name="file"; filename="recording"', "application/octet-stream")

@@ -126,7 +126,7 @@ class WebSearchTool(Setting):
 
 @runtime_checkable
 class HasDefinition(Protocol):
-    """A function with a description for the model, such as the ``tool`` decorator makes."""
+    """A function that has a description for the model. The ``tool`` decorator makes these."""
 
     @property
     def definition(self) -> FunctionTool:
