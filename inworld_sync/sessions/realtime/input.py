@@ -256,8 +256,8 @@ class AudioInputQueue:
         usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
             next audio must be passed to :meth:`send`. Only a thread that holds the lock and the
             monitor sets a buffer. A thread that holds only one of the two locks may set None.
-        usual_kinds: Pairs of a sample rate and ``is_encoded``. Audio that is passed with such a pair
-            may be added to the buffer.
+        usual_kinds: Pairs of a sample rate and ``is_encoded``. Audio that a user passes with such a
+            pair may be added to the buffer.
         block_bytes: The size at which the buffer is sent.
 
     Thread safety: every method may be called from any thread.

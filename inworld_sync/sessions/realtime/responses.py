@@ -80,7 +80,8 @@ class SessionResponses:
 
     Attributes:
         queue: The queue of requests, which uses the table of all responses.
-        accepts: :meth:`Responses.accepts`: returns whether text and audio of a response are used.
+        accepts: The method :meth:`Responses.accepts`, which returns whether text and audio of a
+            response are used.
     """
 
     def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
@@ -204,7 +205,7 @@ class SessionResponses:
         return began, state.id if is_new and state.is_cancelling else None
 
     def update_deadline(self, response_id: str) -> None:
-        """Restart the deadline of a response after a message; remove it after the last message."""
+        """Restart a response's deadline after a message. After the last message, remove it."""
         state, entry = self._states.get(response_id), self._active.get(response_id)
         if state is None or state.is_final:
             if entry is not None:

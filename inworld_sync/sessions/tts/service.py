@@ -148,7 +148,7 @@ class Tts:
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
@@ -228,7 +228,7 @@ class Tts:
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
@@ -387,7 +387,7 @@ class Tts:
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
