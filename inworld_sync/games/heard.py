@@ -31,7 +31,8 @@ class HeardClock:
         sample_rate_hz: Output frames per second.
 
     Attributes:
-        latency_ms: The time from the read of a frame until it is heard, if the device is idle.
+        latency_ms: The time from the read of a frame until the frame is heard, if the device is
+            idle.
         read_frames: How many frames were read.
         heard_frames: How many of these frames were heard. This number never decreases.
     """

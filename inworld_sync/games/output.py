@@ -82,7 +82,7 @@ class SpeechOutput:
 
     Args:
         sample_rate_hz: Samples per second of the audio that is read.
-        latency_ms: The time from the read of a sample until it is heard.
+        latency_ms: The time from the read of a sample until the sample is heard.
 
     Attributes:
         drops: How many times the output dropped speech that was read, but not yet heard.
@@ -260,7 +260,7 @@ class SpeechOutput:
 
     @property
     def latency_ms(self) -> float:
-        """The time from the read of a sample until it is heard."""
+        """The time from the read of a sample until the sample is heard."""
         return self._clock.latency_ms
 
     @latency_ms.setter

@@ -152,7 +152,7 @@ class VoiceChannel:
         self._is_fading = False
         self._is_closed = False
 
-        # Chunks that the mixer has not finished, and the time at which the first one began.
+        # Chunks that the mixer has not finished, and the time at which the first of them began.
         self._chunks: deque[_Chunk] = deque()
         self._began = 0.0
         self._updated = clock()

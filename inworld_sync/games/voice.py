@@ -132,7 +132,7 @@ class GameVoice:
 
     @property
     def latency_ms(self) -> float:
-        """The time in milliseconds from the read of a sample until it is heard."""
+        """The time in milliseconds from the read of a sample until the sample is heard."""
         return self._output.latency_ms
 
     @latency_ms.setter
@@ -464,8 +464,8 @@ class GameVoice:
     def _add_words(self, item: str, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
         self._words.setdefault(item, _ItemWords()).add(words, tokens)
         if len(self._words) > _MAX_ITEMS:
-            # Words may arrive after their speech was dropped. They are never heard, so they are
-            # removed here.
+            # Words may arrive after their speech was dropped, and are then never heard. So the
+            # oldest words are removed.
             del self._words[next(iter(self._words))]
 
     def _forget_words(self) -> None:

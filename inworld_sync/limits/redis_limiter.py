@@ -137,7 +137,7 @@ class RedisLimiter(ClientAwareLimiter):
         else:
             wrong = False
         if wrong:
-            # This error is not raised in the ``except`` block, so that no traceback shows the URL.
+            # This error is raised here, without the exception above, which may show the password.
             raise ConfigError("url has an option after '?' that redis-py does not accept")
         super().__init__()
 

@@ -103,7 +103,7 @@ class Llm:
 
         The request is retried if the client could not connect, or if the service did not handle the
         request (status 429 or 503 with ``Retry-After``). If the service may have handled the
-        request, it is not retried.
+        request, the client does not retry.
 
         Args:
             messages: A text of the user, or the messages of the conversation, the oldest first:
@@ -248,7 +248,7 @@ class Llm:
             The messages to add to the conversation: the answer, then the output of each call.
 
         Raises:
-            ConfigError: *answer* is not an answer, or *tools* has a value that is not such a
+            ConfigError: *answer* is not an answer, or *tools* has a value that is not a decorated
                 function.
             LocalProtocolError: The answer calls no function.
         """

@@ -256,7 +256,7 @@ class JwtAuth:
                     return self._value
 
     def _request(self) -> None:
-        """Start a thread that requests a token, unless one runs. The caller holds the lock."""
+        """Start a thread that requests a token, unless such a thread runs. The lock is held."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="inworld-token", daemon=True)
             try:

@@ -72,7 +72,7 @@ class Voices:
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
                 ``PVC`` for professional clones. The client applies this filter and the next two.
             gender: ``female``, ``male`` or ``neutral``.
-            tags: Words, all of which must be tags of the voice.
+            tags: Words. The voice must have all these words as tags.
             timeout: The largest number of seconds for the whole list.
 
         Raises:
@@ -210,7 +210,7 @@ class Voices:
 
         Raises:
             AudioError: The sample is not audio.
-            ServiceError: One of the two services refused a request. The message shows which one.
+            ServiceError: One of the two services refused a request. The message names the service.
             TransportError: A request failed; if the voice may exist, the message says so.
         """
         deadline = Deadline(timeout, "cloning the voice")

@@ -347,7 +347,7 @@ class Connection(Generic[M]):
         self._changed.notify_all()
 
     def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """Return *error*. If the service's last message was an error, make it the cause."""
+        """Return *error*. If the service's last message was an error, that error is the cause."""
         if self._fault is None:
             return error
         cause = self._error_of(self._fault)

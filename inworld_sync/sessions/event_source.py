@@ -167,7 +167,7 @@ class EventSource(Generic[E]):
 
 
 def _holding(source: object, events: Iterator[E]) -> Iterator[E]:  # noqa: ARG001
-    """Iterate over events. The iterator keeps *source* alive; without references it would end."""
+    """Iterate over events. Hold a reference to *source*, because a dropped source would end."""
     yield from events
 
 

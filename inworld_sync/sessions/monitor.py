@@ -1,6 +1,6 @@
 """
-Defines the lock of a connection, stream or session, which a forked child cannot acquire. Also
-defines the class of the threads that must not wait for a message.
+Defines the lock of a connection, stream or session, which a forked child cannot acquire, and the
+class of the threads that must not wait for a message.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ _JOIN_SECONDS = 2.0
 
 _MAX_LINES = 8
 # A conversation that was stopped may still be closing its session. If more conversations than this
-# are closing their sessions, the engine cannot start another.
+# are closing their sessions, the engine cannot start another conversation.
 _MAX_ENDING_CONVERSATIONS = 4
 
 
@@ -228,7 +228,7 @@ class EngineConnection:
 
     def _interrupt(self, command: Interrupt) -> None:
         # The line may have ended while this command was on its way, because the player has heard
-        # or interrupted the whole line. So an unknown line is not an error.
+        # the whole line or has interrupted it. So an unknown line is not an error.
         outgoing = self._outgoing.heard(command.line, command.heard_ms)
         if outgoing is None:
             return

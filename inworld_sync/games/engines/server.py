@@ -74,7 +74,7 @@ def serve(
     Only programs on this machine can connect, and web pages are refused.
 
     Args:
-        port: The port; 0 chooses a free one.
+        port: The port; 0 chooses a free port.
         client: Speaks the lines and opens the conversations. None creates a client, which the
             server closes. The server does not close a client that you pass.
         session: The settings of every conversation, such as its tools. An engine may replace the

@@ -126,7 +126,7 @@ class WebSearchTool(Setting):
 
 @runtime_checkable
 class HasDefinition(Protocol):
-    """A function that has a description for the model. The ``tool`` decorator makes these."""
+    """A function with a description for the model. The ``tool`` decorator makes such functions."""
 
     @property
     def definition(self) -> FunctionTool:

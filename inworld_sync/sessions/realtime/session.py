@@ -198,7 +198,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Add an item to the conversation, and return its id.
 
         Args:
-            item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
+            item: The item, such as ``Message.user("Hi")``; an item without an id gets a new id.
             previous_item_id: The item before *item*; None means the end, ``"root"`` the start.
             wait: Whether to wait until the service has accepted the item.
             timeout: See :meth:`update`, also for the errors.

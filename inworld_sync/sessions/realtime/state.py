@@ -399,7 +399,7 @@ class SessionState:
         Use a connection after the messages of :meth:`begin` were sent. Raise the refusal's error.
 
         Args:
-            connection: The present connection, or one that was lost again.
+            connection: The present connection, or a connection that was lost again.
             reply: The pending answer that :meth:`begin` returned.
             attempts: How often the session was reconnected; 0 for the first connection.
         """

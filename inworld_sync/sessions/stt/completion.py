@@ -263,7 +263,8 @@ class Completion:
 
     def missing(self, until_ms: float | None = None) -> str:
         """
-        Return the missing part of the transcript as text for an error, or an empty text.
+        Return the missing part of the transcript, as text for an error. The text is empty if the
+        transcript is complete.
 
         Args:
             until_ms: The position up to which audio is checked; None means all audio.

@@ -85,10 +85,10 @@ class SttStream(EventSource[SttEvent]):
                 [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). The audio has
                 the sample rate and the channels that the stream was opened with.
             timeout: The largest number of seconds to wait for room; None waits until there is room
-                or the stream ends. Used only with ``overflow="block"``.
+                or the stream ends. Only ``overflow="block"`` uses this timeout.
 
         Raises:
-            AudioError: *audio* is not such audio; none of it was queued.
+            AudioError: *audio* is not such audio. Nothing was queued.
             ConfigError: *timeout* is negative or not a number.
             DeadlineExceeded: There was no room; the rest of *audio* was not queued.
             ClosedError: The stream was closed.

@@ -390,7 +390,7 @@ class TtsContext(EventSource[ContextEvent]):
         self._connection._command(make, timeout)
 
     def _abandon(self) -> None:
-        """Interrupt a context that got no answer, and create no more contexts here."""
+        """Interrupt a context that got no answer. Create no more contexts on its connection."""
         self._connection._drop(self)
         self._connection._mark_unhealthy()
 

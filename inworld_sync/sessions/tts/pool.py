@@ -403,7 +403,7 @@ class Utterance:
                 return
 
     def _may_renew(self, error: InworldError) -> bool:
-        """Return whether the first message refused a renewable credential. True only once."""
+        """Return True, at most once, if the first message refused a renewable credential."""
         context = self.context
         if context is None or context._progress.was_answered or self._has_renewed:
             return False
