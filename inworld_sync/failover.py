@@ -3,8 +3,8 @@ Chooses the endpoint of each call, when a client has several.
 
 An endpoint is not used for ``PAUSE_SECONDS`` after ``MAX_FAILURES`` failures within
 ``WINDOW_SECONDS``. Then one call tries the endpoint again. If this call succeeds, the endpoint is
-used again; if it fails, another pause begins. A call does not change its endpoint. Only an
-utterance that has no audio yet may begin again on the next endpoint.
+used again; if it fails, another pause begins. A call does not change its endpoint, with one
+exception: an utterance that has no audio yet may begin again on the next endpoint.
 
 Lock rule: ``_lock`` guards the state of all endpoints. No trace or log line is written while
 ``_lock`` is held.
@@ -194,7 +194,7 @@ class Endpoints(Generic[C]):
         make: Makes the client of another endpoint.
 
     Lock rule: ``_lock`` guards the list of clients. ``_lock`` is held while a client is created.
-    Creating a client does not connect, but may start the emulator.
+    Creating a client opens no connection, but may start the emulator.
 
     Thread safety: every method may be called from any thread.
     """
@@ -275,14 +275,14 @@ class FailoverUtterance:
         make: Makes the utterance for the endpoint with the given number. The text is always the
             same.
         count: The number of endpoints.
-        own: The numbers of the endpoints with the service of the client.
+        own: The numbers of the endpoints that have the same address as the user's client.
 
     Thread safety: one thread iterates over :meth:`chunks`; any thread may call :meth:`stop`.
 
     Attributes:
         config: The settings of the utterance.
         from_cache: False.
-        is_own_service: Whether the present endpoint has the service of the client.
+        is_own_service: Whether the present endpoint has the same address as the user's client.
     """
 
     from_cache = False

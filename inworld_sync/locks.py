@@ -1,5 +1,5 @@
 """
-Conditions and events that stay usable when a signal handler raises an exception.
+Defines conditions and events that stay usable when a signal handler raises an exception.
 
 Python runs a signal handler on the main thread after a call has returned, at the start of a
 function, at the end of an iteration of a loop, or inside a wait. If the handler raises, as for
@@ -50,9 +50,10 @@ _release, _acquire = _Lock._release_save, _Lock._acquire_restore  # noqa: SLF001
 # same module.
 imports = threading.RLock()
 
-# Of the functions that run before a fork, those that are registered later run earlier. `logging`
-# registers a function too, which acquires the lock of `logging`. That function must run after the
-# function of this module, because an import may need the lock of `logging`.
+# The functions that run before a fork run in the reverse order of their registration. `logging`
+# registers a function that acquires the lock of `logging`. That function must run after the
+# function of this module, because an import may need the lock of `logging`. So `logging` must
+# register its function first.
 logging.getLogger("inworld_sync")
 
 if hasattr(os, "register_at_fork"):

@@ -1,5 +1,5 @@
 """
-Text that is shown as ``***``: keys, tokens and passwords.
+Defines text that is shown as ``***``, for keys, tokens and passwords.
 
 A report of an error may show the local variables of each frame of a traceback. So a credential is a
 :class:`Secret` as soon as it enters the client. Code that needs the plain text is in functions that

@@ -199,7 +199,7 @@ def _chosen_set(shapes: str | None, present: Sequence[str], names: Mapping[str, 
 
 
 def _curves(bpy: Any, keys: Any) -> Any:
-    """Return the curves of the action of the shape keys, and make the action if necessary."""
+    """Return the curves of the shape keys' action. Make the action if it does not exist."""
     data = keys.animation_data or keys.animation_data_create()
     if data.action is None:
         data.action = bpy.data.actions.new(_ACTION_NAME)
@@ -215,7 +215,7 @@ def _curves(bpy: Any, keys: Any) -> Any:
 
 
 def _write_curve(curves: Any, path: str, points: Sequence[tuple[int, float]]) -> None:
-    """Replace the key frames of a curve from the first to the last point."""
+    """Replace all key frames of a curve between the first and the last frame of *points*."""
     curve = curves.find(path) or curves.new(path)
     first, last = points[0][0], points[-1][0]
     kept = [

@@ -94,7 +94,7 @@ class Conversation(GameVoice):
             they may use the objects of the game. Otherwise they run on threads of the package.
         sample_rate_hz: The sample rate of the engine's mixer in Hz, 8000 to 48000. The speech of
             the session is converted to this rate.
-        latency_ms: The time from the read of a sample until it is heard, 0 to 60000 ms.
+        latency_ms: The time from the read of a sample until the sample is heard, 0 to 60000 ms.
         reconnect_timeout: For how many seconds the client tries to replace a lost connection; 0
             turns reconnecting off.
 
@@ -142,7 +142,7 @@ class Conversation(GameVoice):
         self._is_received = False
         self._unchecked_seconds = 0.0
         self._handlers: list[tuple[type | str, Callable[..., object]]] = []
-        # The source of the microphone's audio: an object for each call of `listen_to`.
+        # The call of `listen_to` whose microphone is read now; None if no microphone is read.
         self._listening: _Listening | None = None
         self._forgotten: Callable[[], object] | None = None
 

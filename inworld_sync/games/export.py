@@ -177,7 +177,7 @@ def to_rhubarb_xml(cues: Sequence[Cue], sound_file: str) -> str:
 
 
 def to_moho(cues: Sequence[Cue], fps: float) -> str:
-    """Return a switch file whose first frame is 1. A frame with two shapes gets the later one."""
+    """Return a switch file. Its first frame is 1. A frame with two shapes gets the later shape."""
     shapes: dict[int, str] = {}
     for cue in cues:
         shapes[1 + round(cue.start_ms * fps / 1000.0)] = cue.shape

@@ -23,15 +23,16 @@ class HeardClock:
     """
     Estimates how many output frames were heard.
 
-    Without reports, the device is simulated: it plays the first frame *latency_ms* after the frame
-    was read, and then continues in real time while it has frames. With reports, the position is
-    the last report, plus the time since this report.
+    Without reports, the device is simulated: the device plays the first frame *latency_ms* after
+    the frame was read, and then continues in real time while it has frames. With reports, the
+    position is the last report, plus the time since this report.
 
     Args:
         sample_rate_hz: Output frames per second.
 
     Attributes:
-        latency_ms: The time from the read of a frame until it is heard, if the device is idle.
+        latency_ms: The time from the read of a frame until the frame is heard, if the device is
+            idle.
         read_frames: How many frames were read.
         heard_frames: How many of these frames were heard. This number never decreases.
     """
@@ -42,7 +43,7 @@ class HeardClock:
         self.read_frames = 0
         self.heard_frames = 0.0
         self._last_read_frames = 0
-        # How many frames of time an idle device still waits before the device plays a read frame.
+        # The time, counted in frames, until an idle device plays the first frame that was read.
         self._start_in = 0.0
         self._reported: float | None = None
 
@@ -111,13 +112,13 @@ class Segments:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all speech that the engine has read was heard."""
+        """Whether all speech that was read has also been heard."""
         return not self._segments
 
     def add(
         self, item: str, output_start: float, output_end: float, start: float, end: float
     ) -> None:
-        """Add a segment: these output frames have the frames *start* to *end* of an item."""
+        """Record that a range of output frames plays the frames *start* to *end* of an item."""
         self._segments.append(_Segment(item, output_start, output_end, start, end))
 
     def reach(self, output_frames: float) -> None:

@@ -1,12 +1,12 @@
 """
-Passes the speech of a voice from the threads of the package to the engine. Has the playout, the
-position that is heard, and the mouth shapes.
+Passes the speech of a voice from the threads of the package to the engine. The output has the
+playout, the position that is heard, and the mouth shapes.
 
 Threads: one thread of the package pushes audio, one thread of the engine reads audio, and the
 thread of the game advances the position. A realtime session may call ``clear`` on any thread.
 
-Lock rule: ``_lock`` guards the items and the position. No thread holds it while user code runs.
-The locks of the playout are acquired while ``_lock`` is held.
+Lock rule: ``_lock`` guards the items and the position. No thread holds ``_lock`` while user code
+runs. The locks of the playout are acquired while ``_lock`` is held.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_TRACKS = 64
 
 _SAMPLE_BYTES = 2
 _RAMP_FRAMES = 64
-# A change of the volume is divided into steps of this length, so that it is not heard as a click.
+# A change of the volume is divided into steps of this length, so that no click is heard.
 _STEP_FRAMES = 32
 _LOOK_SECONDS = 0.02
 
@@ -82,7 +82,7 @@ class SpeechOutput:
 
     Args:
         sample_rate_hz: Samples per second of the audio that is read.
-        latency_ms: The time from the read of a sample until it is heard.
+        latency_ms: The time from the read of a sample until the sample is heard.
 
     Attributes:
         drops: How many times the output dropped speech that was read, but not yet heard.
@@ -260,7 +260,7 @@ class SpeechOutput:
 
     @property
     def latency_ms(self) -> float:
-        """The time from the read of a sample until it is heard."""
+        """The time from the read of a sample until the sample is heard."""
         return self._clock.latency_ms
 
     @latency_ms.setter
@@ -290,7 +290,7 @@ class SpeechOutput:
 
     @property
     def is_fading(self) -> bool:
-        """Whether a fade was begun for the present speech."""
+        """Whether a fade of the present speech has begun."""
         return self._fade_frames > 0
 
     @property
@@ -306,8 +306,8 @@ class SpeechOutput:
 
         Args:
             out: A writable buffer of whole frames.
-            only_speech: Whether the engine plays only blocks with speech. A block without speech is
-                then not counted.
+            only_speech: Whether the engine plays only blocks with speech. If True, a block without
+                speech is not counted.
 
         Returns:
             How many frames are speech.

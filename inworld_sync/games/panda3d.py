@@ -79,7 +79,7 @@ class VoiceSound:
         buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. Three quarters of this
             time must be longer than the longest frame of the game.
         latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000 ms. The mouth and the words
-            are later by this time.
+            are delayed by this time.
 
     Attributes:
         voice: The voice.
@@ -121,7 +121,7 @@ class VoiceSound:
         self._drops = voice.drops
         self._is_closed = False
 
-        # The sound that plays now, and the object that it reads from.
+        # The sound that plays now, and the object from which the sound reads its audio.
         self._sound: Any = None
         self._audio: Any = None
         # The volume and the position of the sound.
@@ -182,8 +182,8 @@ class VoiceSound:
         elapsed = (now - self._updated) * self._rate_hz
         seconds = self._sound.get_time()
         if elapsed >= left:
-            # More time has passed since the last update than the sound had audio left. get_time()
-            # does not show this yet.
+            # Since the last update, the sound has had time to play all its audio. get_time() does
+            # not show this yet.
             played = float(self._pulled)
         elif seconds == self._sound_seconds and not self._plays(self._sound):
             # There is no device, or the game has switched sounds off. The voice continues.
@@ -226,7 +226,7 @@ class VoiceSound:
             self._audio.append(pcm)
 
     def _next_audio(self) -> bytes:
-        """Return audio for the free part of the buffer; nothing if only a small part is free."""
+        """Return audio for the free part of the buffer. Return no audio if this part is small."""
         wanted = self._buffer_frames - (self._pulled - int(self._played))
         if wanted < self._buffer_frames * _FREE_SHARE:
             return b""
@@ -313,7 +313,7 @@ class MorphMouth:
         wanted = {shape: (names or {}).get(shape, shape) for shape in mouth.weights(shapes)}
         self._mouth = mouth
         self._shapes = shapes
-        # The weights of the sliders that were set.
+        # The weight that each slider has now.
         self._weights: dict[str, float] = {}
         self._nodes: dict[str, Any] = {
             shape: actor.control_joint(None, part, slider)

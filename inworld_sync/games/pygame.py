@@ -46,7 +46,8 @@ _REST_SECONDS = 0.05
 # At least this many channels are left for other sounds. A mixer has this many channels by default.
 _OTHER_CHANNELS = 8
 
-# If a sound should have ended this long ago, and the mixer does not play, it counts as ended.
+# If a sound should have ended this long ago, and the channel is not busy, the sound counts as
+# ended.
 _LOST_SECONDS = 1.0
 
 _SILENCE_BYTES = 256
@@ -90,7 +91,7 @@ class VoiceChannel:
         chunk_ms: The length of a chunk, 40 to 1000 ms. A chunk must be longer than the longest
             frame of the game. At most two chunks wait in the mixer.
         latency_ms: The time from the mixer to the loudspeaker, 0 to 1000 ms. The mouth and the
-            words are later by this time.
+            words are delayed by this time.
         clock: Returns the time of the mixer in seconds.
 
     Attributes:
@@ -151,7 +152,7 @@ class VoiceChannel:
         self._is_fading = False
         self._is_closed = False
 
-        # Chunks that the mixer has not finished, and the time at which the first one began.
+        # Chunks that the mixer has not finished, and the time at which the first of them began.
         self._chunks: deque[_Chunk] = deque()
         self._began = 0.0
         self._updated = clock()
@@ -223,7 +224,7 @@ class VoiceChannel:
             chunk = self._chunks.popleft()
             # Chunks follow each other without a gap. So the end of a chunk is its start plus its
             # length, which is more exact than the time of this frame. The end is after the last
-            # update, because the chunk was still playing then.
+            # update, because the chunk was still playing at the last update.
             self._began = min(max(self._began + chunk.seconds, self._updated), now)
             if not self._chunks:
                 self._idle_since = self._began

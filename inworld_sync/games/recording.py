@@ -2,8 +2,9 @@
 Finds the mouth shapes of a recording whose text is known, such as the lines of a voice actor.
 
 The service computes mouth shapes only for speech that it synthesizes. So this module synthesizes
-the text, and converts the times of the visemes to times in the recording. For this, it matches the
-words that are recognized in the recording with the words of the synthesized speech.
+the text, and converts the times of the visemes to times in the recording. To convert the times,
+this module matches the words that are recognized in the recording with the words of the
+synthesized speech.
 """
 
 from __future__ import annotations

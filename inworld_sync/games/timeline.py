@@ -41,7 +41,7 @@ _LEAST_CHANGE = 0.005
 @attrs.frozen(eq=False)
 class MouthTimeline:
     """
-    The mouth shapes of a speech. :func:`mouth_timeline` returns it.
+    The mouth shapes of a speech, as :func:`mouth_timeline` returns them.
 
     Attributes:
         visemes: The visemes with the names of OpenXR, in order. The times are in milliseconds.
@@ -100,7 +100,7 @@ class MouthTimeline:
 
     def cues(self, shapes: str = "rhubarb") -> tuple[Cue, ...]:
         """
-        Return one shape after the other, without gaps, for a mouth that is drawn as pictures.
+        Return a sequence of shapes without gaps, for a mouth that is drawn as pictures.
 
         Args:
             shapes: A set with one name for each viseme, such as ``rhubarb`` or ``preston_blair``.

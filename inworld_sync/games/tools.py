@@ -19,7 +19,7 @@ _LOOK_SECONDS = 0.5
 
 
 class _Task:
-    """A call that waits for the thread of the game."""
+    """A call of a function that waits until the thread of the game runs the function."""
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._function = function
@@ -64,7 +64,7 @@ class _GameTool(ToolFunction[..., object]):
 
 class GameTools:
     """
-    The calls of functions that wait for the thread of the game.
+    The tool calls that wait until the thread of the game runs their functions.
 
     Thread safety: any thread may call every method.
     """

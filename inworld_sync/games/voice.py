@@ -83,7 +83,8 @@ class GameVoice:
         rolloff: How the voice becomes quieter with the distance.
         handler_errors: How many exceptions the handlers have raised. The first exception is logged.
 
-    Thread safety: only the thread of the game. The engine may read on another thread.
+    Thread safety: only the thread of the game may use this object, but the engine may read audio on
+    another thread.
     """
 
     def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
@@ -131,7 +132,7 @@ class GameVoice:
 
     @property
     def latency_ms(self) -> float:
-        """The time in milliseconds from the read of a sample until it is heard."""
+        """The time in milliseconds from the read of a sample until the sample is heard."""
         return self._output.latency_ms
 
     @latency_ms.setter
@@ -311,7 +312,7 @@ class GameVoice:
         """
         Return the next frames as stereo, with :meth:`gains` applied. Never waits.
 
-        A change of the gains is spread over the block, so that it is not heard as a click.
+        A change of the gains is spread over the block, so that no click is heard.
 
         Args:
             frames: The number of frames, 0 to 2880000.
@@ -367,7 +368,8 @@ class GameVoice:
 
     def gains(self, listener: Listener | None = None) -> tuple[float, float]:
         """
-        Return the factors for the left and the right channel: volume, distance and panning.
+        Return the factors for the left and the right channel. They depend on the volume, the
+        distance and the direction.
 
         A voice without a position, or without a listener, has its volume in both channels.
         """
@@ -462,7 +464,8 @@ class GameVoice:
     def _add_words(self, item: str, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
         self._words.setdefault(item, _ItemWords()).add(words, tokens)
         if len(self._words) > _MAX_ITEMS:
-            # Words that arrive after their speech was dropped are never heard.
+            # Words may arrive after their speech was dropped, and are then never heard. So the
+            # oldest words are removed.
             del self._words[next(iter(self._words))]
 
     def _forget_words(self) -> None:

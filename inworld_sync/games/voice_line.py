@@ -65,7 +65,7 @@ class VoiceLine(GameVoice):
         sample_rate_hz: The sample rate of the engine's mixer, in Hz: 8000, 16000, 22050, 24000,
             32000, 44100 or 48000. None means the rate of *config*. Without *config*, None means
             24000.
-        latency_ms: The time from the read of a sample until it is heard, 0 to 60000 ms.
+        latency_ms: The time from the read of a sample until the sample is heard, 0 to 60000 ms.
         visemes: Whether to request mouth shapes. Without mouth shapes, the mouth follows the
             loudness.
         start: Whether to start the line at once.

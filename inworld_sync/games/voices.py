@@ -78,8 +78,9 @@ class Voices:
 
         Args:
             dt: Real seconds since the last call.
-            budget_ms: The budget for all voices together. If a voice has events, it processes at
-                least one event. In each call, another voice is the first.
+            budget_ms: The time in milliseconds for all voices together. Each voice that has events
+                processes at least one of them, even if no time is left. Each call begins with
+                another voice.
 
         Returns:
             How many events and handlers were processed.

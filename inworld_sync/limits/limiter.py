@@ -2,7 +2,7 @@
 Limits how many connections the clients of a process may have open.
 
 Lock rule: ``_lock`` of a limiter guards its list of clients, and ``_freed`` guards its number of
-free places. Nothing is called while one of these locks is held.
+free places. No client is called while one of these locks is held.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = [
     "Place",
 ]
 
-# The documented limit of an account. A newer page of the documentation has another limit: ten times
-# the number of concurrent generations of the account's plan.
+# The documented limit of an account. A newer page of the documentation states another limit, which
+# is ten times the concurrent generations of the account's plan.
 DEFAULT_MAX_CONNECTIONS = 20
 
 
@@ -137,10 +137,11 @@ class ConnectionLimiter(ClientAwareLimiter):
                 if self._freed.wait_for(lambda: self._free_places > 0, timeout):
                     self._free_places -= 1
                     was_taken = True
-            # Returned inside the block, so that no signal handler runs between block and return.
+            # This return is inside the ``try``, so that an exception of a signal handler before the
+            # return is handled below.
             return was_taken  # noqa: TRY300
         except BaseException:
-            # The caller does not learn that a place was taken.
+            # The caller does not learn that a place was taken, so the place is returned here.
             if was_taken:
                 self.release()
             raise
@@ -152,7 +153,7 @@ class Place:
 
     Args:
         limiter: The limiter that has the place.
-        logger: Gets the exception of a limiter whose ``release`` raises.
+        logger: Gets a message if ``release`` of the limiter raises an exception.
 
     Thread safety: one thread calls :meth:`acquire`, any thread may call :meth:`release`.
     """
@@ -175,8 +176,8 @@ class Place:
         Take a place, and return whether a place was free within *timeout* seconds.
 
         Raises:
-            ConnectError: The limiter raised. The call may be repeated, since a user's limiter may
-                fail once.
+            ConnectError: The limiter raised an exception. The call may be repeated, since a user's
+                limiter may fail once.
         """
         try:
             # One call in C calls the limiter and stores the answer. With two calls, a signal

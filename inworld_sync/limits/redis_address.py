@@ -1,4 +1,4 @@
-"""Checks the address of Redis, whose password may not appear in an error."""
+"""Checks the address of Redis. If the address has a password, no error may show the password."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def require_address(url: str) -> None:
     Raises:
         ConfigError: The form of the address is wrong.
     """
-    # The address may hold a password. If a password has "/", the errors of redis-py show a part of
-    # it.
+    # The address may have a password. If the password has "/", the errors of redis-py show a part
+    # of the password.
     try:
         is_right = isinstance(url, str) and _ADDRESS.fullmatch(url) and urlsplit(url).port != 0
     except ValueError:

@@ -137,7 +137,7 @@ class RedisLimiter(ClientAwareLimiter):
         else:
             wrong = False
         if wrong:
-            # Raised outside of the block, because the exception above may show the password.
+            # This error is raised here, without the exception above, which may show the password.
             raise ConfigError("url has an option after '?' that redis-py does not accept")
         super().__init__()
 
@@ -254,7 +254,7 @@ class RedisLimiter(ClientAwareLimiter):
     # Any thread runs these methods.
 
     def _start(self) -> None:
-        """Open the client and start the thread, unless both exist."""
+        """Open the client if there is no client, and start the thread if no thread runs."""
         with self._freed:
             if self._is_closed:
                 raise ClosedError("the limiter was closed, make another")
@@ -327,7 +327,7 @@ class RedisLimiter(ClientAwareLimiter):
                 self._unreleased.add(place)
             return False
         finally:
-            # A signal handler raised. The place may have been granted.
+            # A signal handler raised an exception. Redis may have granted the place.
             if not is_known:
                 self._held.pop(place, None)
                 self._release([place])

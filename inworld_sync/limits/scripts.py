@@ -149,8 +149,8 @@ end
 
 # Further ARGV: the name of the new place, how long the process waits in the queue, in ms, and how
 # many places the process has.
-# Returns whether the place was granted, how many processes are ahead, and for how long no place is
-# granted, in ms.
+# The script returns whether the place was granted, how many processes are ahead, and for how many
+# ms no place is granted.
 ACQUIRE: Final = (
     _COMMON
     + f"""
@@ -232,7 +232,7 @@ return 0
 """
 )
 
-# Further ARGV: all places of the process. Returns how many processes there are.
+# Further ARGV: all places of the process. The script returns how many processes there are.
 HEARTBEAT: Final = (
     _COMMON
     + """

@@ -1,4 +1,4 @@
-"""Defines the progress and the summary of a batch, without behavior."""
+"""Defines the classes for the progress and the summary of a batch."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-The models of the service, and routers between them, without behavior.
+Defines the models of the service, and the routers that choose between models.
 
 Source: Inworld Router API reference, "List models" and "Create router"; the pages "TTS" and "STT"
 of 2026-11-30 for the models that no endpoint lists.
@@ -24,7 +24,7 @@ __all__ = [
     "RouterVariant",
 ]
 
-# No endpoint lists these models; the lists are those of the documentation of 2026-11-30.
+# No endpoint lists these models, so these lists are from the documentation of 2026-11-30.
 TTS_MODELS: Final = (
     "inworld-tts-2",
     "inworld-tts-2-flash",
@@ -136,8 +136,8 @@ class Router:
 
     Attributes:
         id: Lowercase letters, digits and dashes.
-        default_route: The route of a request that no condition matches; None refuses such a
-            request.
+        default_route: The route of a request that no condition matches. With None, the service
+            refuses such a request.
         routes: Routes with conditions. The first route whose condition is true is used.
         display_name: A name for people.
         defaults: Settings of all variants, by their names on the wire, such as

@@ -1,5 +1,5 @@
 """
-Chat completions: settings, messages and results, without behavior.
+Defines the settings, messages and results of chat completions.
 
 Source: Inworld Router API reference, "Create chat completion", which follows OpenAI's reference of
 the same name; the guide "LLM + TTS" for ``audio``.
@@ -57,7 +57,7 @@ ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high",
 @attrs.frozen
 class ChatToolCall:
     """
-    A call of a function that the model asks for.
+    A function call that the model requests.
 
     Attributes:
         id: The service's id of the call.
@@ -96,7 +96,7 @@ class ChatMessage:
         role: ``system``, ``developer``, ``user``, ``assistant`` or ``tool``.
         content: The text, or a list of parts as in OpenAI's reference, for example with images;
             None for a message that has tool calls only.
-        tool_calls: The calls that an ``assistant`` message asks for.
+        tool_calls: The calls that an ``assistant`` message requests.
         tool_call_id: The call that a ``tool`` message answers.
         extra: Further fields to send, by their names on the wire.
     """
@@ -190,7 +190,7 @@ class ChatConfig:
         top_p: The probability mass of the tokens that are considered, above 0 to 1.
         max_tokens: The largest number of tokens of the answer, from 1.
         stop: Up to four texts at which the answer ends.
-        seed: Makes answers repeatable, with models that support it.
+        seed: Makes answers repeatable, if the model supports seeds.
         response_format: A JSON format as in OpenAI's reference, such as
             ``{"type": "json_object"}``.
         reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
@@ -263,7 +263,7 @@ class ChatAudio:
 
     @property
     def duration_ms(self) -> float:
-        """The duration."""
+        """The duration in milliseconds."""
         return len(self.pcm) / 2 * 1000.0 / self.sample_rate_hz
 
 

@@ -1,5 +1,5 @@
 """
-The protocols of a source and a sink of audio, and the classes that describe devices.
+Defines the protocols of a source and a sink of audio, and the classes that describe devices.
 
 Any object with the methods of a protocol can be used.
 """
@@ -67,8 +67,8 @@ class AudioSink(Protocol):
     @property
     def heard_samples(self) -> int:
         """
-        The number of samples that were heard since the sink was created. A sample counts after the
-        latency of the device.
+        The number of samples that were heard since the sink was created. A sample counts as heard
+        when the latency of the device has passed.
 
         Samples that :meth:`clear` dropped are not counted. The count never decreases.
         """
@@ -99,8 +99,8 @@ class AudioSink(Protocol):
         """
         Drop all audio that was written and not heard.
 
-        If a :meth:`write` or :meth:`drain` is waiting, this call returns, and the audio of the call
-        is dropped too.
+        If another thread waits in :meth:`write` or :meth:`drain`, the call of that thread returns,
+        and the audio of that call is dropped too.
 
         Returns:
             The new :attr:`heard_samples`, which includes audio that the device cannot take back.

@@ -99,7 +99,7 @@ def is_host(host: str) -> bool:
 
 def default_base_url() -> str:
     """
-    Return the address of the service: ``INWORLD_BASE_URL`` of the environment, if it is set.
+    Return the value of the variable ``INWORLD_BASE_URL``, or the default address if it is not set.
 
     Raises:
         ConfigError: The variable has no valid address.
@@ -197,8 +197,8 @@ class Options:
         max_queued_bytes: How many bytes may wait to be sent on one connection.
         limiter: Limits the connections of the account. The value None means that this client may
             have 20 connections.
-        cache: A folder that keeps speech, so that a text that is spoken again with the same
-            settings needs no request. The value None means that no speech is kept.
+        cache: A folder that keeps speech. If a text is spoken again with the same settings, no
+            request is needed. The value None means that no speech is kept.
         cache_max_bytes: The maximum size of this folder in bytes. Beyond this size, the speech that
             was not used for the longest time is removed.
         observer: Receives every message of both directions.
@@ -242,7 +242,8 @@ class Options:
         """
         The name of the service. A journal or a cache stores results under this name.
 
-        All services on this machine count as one, because an emulator gets another port each time.
+        All services on this machine have the same name, because an emulator gets another port at
+        each start.
         """
         parts = urlsplit(self.base_url)
         is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")

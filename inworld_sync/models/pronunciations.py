@@ -1,5 +1,5 @@
 """
-Pronunciation dictionaries, without behavior.
+Defines pronunciation dictionaries.
 
 Source of the ranges: Inworld's reference of pronunciation dictionaries.
 """

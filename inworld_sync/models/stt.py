@@ -1,5 +1,5 @@
 """
-The settings, events and transcripts of speech to text. These classes have no behavior.
+Defines the settings, events and transcripts of speech to text.
 
 Source of the fields and ranges: Inworld STT WebSocket reference, ``transcribeConfig``, and
 captures of September 2026.
@@ -318,8 +318,8 @@ class Transcription:
 @attrs.frozen
 class Reconnected:
     """
-    A connection was lost, and the client has opened another connection. No word is lost or
-    repeated.
+    A connection was lost, and the client has opened another connection. No word is repeated. Words
+    are lost only if *lost_ms* is above 0.
 
     Attributes:
         from_ms: The position in the stream from which the audio is sent again, in milliseconds.

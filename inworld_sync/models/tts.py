@@ -1,5 +1,5 @@
 """
-Defines the settings, events and results of text to speech, without behavior.
+Defines the settings, events and results of text to speech.
 
 Source of the fields and ranges: Inworld TTS WebSocket reference, ``create``.
 """
@@ -355,7 +355,7 @@ class ContextCreated:
     Attributes:
         context_id: The id of the context.
         config: The settings of the context as the service sent them.
-        synthesis_context: The texts spoken before; None if the service sent none.
+        synthesis_context: The texts that were spoken before; None if the service sent no texts.
     """
 
     context_id: str

@@ -1,4 +1,4 @@
-"""Defines the data of the service about the voices of the account, without behavior."""
+"""Defines the classes for the service's data about the voices of the account."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ class WordJoiner:
         for token in tokens:
             is_joined = self._is_joined(self._last, token)
             if not runs and self._last in _SENTENCE_ENDS and _is_spoken(token):
-                # The service may leave out the white space between two generations, which are
-                # the parts of the text that it speaks.
+                # The service speaks a text in several parts, and may leave out the white space
+                # between two parts.
                 is_joined = False
             if is_joined and runs:
                 runs[-1].append(token)

@@ -1,1 +1,1 @@
-"""Calls of the HTTP services: voices and tokens. Nothing here stays connected."""
+"""Has the calls of the HTTP services, such as the calls for voices, tokens and completions."""

@@ -19,11 +19,11 @@ __all__ = ["explained"]
 @contextlib.contextmanager
 def explained(advice: str) -> Iterator[None]:
     """
-    Add *advice* to an error of the ``with`` block after which the change may have been made.
+    Add *advice* to an error of the ``with`` block, if the service may have made the change.
 
-    Such errors are a lost connection, a timeout, an answer that cannot be read and an HTTP status
-    of 500 or more. Other errors mean that nothing was changed. If *advice* is empty, nothing is
-    added.
+    The service may have made the change after a lost connection, a timeout, an answer that cannot
+    be read or an HTTP status of 500 or more. Other errors mean that nothing was changed. If
+    *advice* is empty, nothing is added.
     """
     try:
         yield

@@ -26,7 +26,7 @@ from inworld_sync.wire.voices import objects_in
 
 __all__ = ["ElevenLabsVoice", "fetch_voice"]
 
-# The service uses the first 30 s of a recording at most.
+# The service uses at most the first 30 s of a recording.
 _USED_SECONDS: Final = 30
 # The languages that a clone may have. ElevenLabs uses their first two letters as codes.
 _CODES: Final = (

@@ -1,5 +1,5 @@
 """
-Chat completions of language models: ``iw.llm``.
+Implements ``iw.llm``, the chat completions of language models.
 
 Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next event. A second
 thread does not wait, but raises an error.
@@ -66,7 +66,7 @@ _MAX_OTHER_BYTES: Final = 64 * 1024
 
 class Llm:
     """
-    Chat completions of language models. Reached as ``iw.llm``.
+    Chat completions of language models. Programs use this object as ``iw.llm``.
 
     Thread safety: every method may be called from any thread.
     """
@@ -101,9 +101,9 @@ class Llm:
         """
         Answer a conversation, and return the complete answer.
 
-        The request is retried if the client could not connect, or if the service did not handle it
-        (status 429 or 503 with ``Retry-After``). The request is not retried if the service may have
-        handled it.
+        The request is retried if the client could not connect, or if the service did not handle the
+        request (status 429 or 503 with ``Retry-After``). If the service may have handled the
+        request, the client does not retry.
 
         Args:
             messages: A text of the user, or the messages of the conversation, the oldest first:
@@ -117,7 +117,7 @@ class Llm:
             top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
             max_tokens: The largest number of tokens of the answer, at least 1.
             stop: Up to four texts at which the answer ends.
-            seed: A number that makes answers repeatable, if the model supports it.
+            seed: A number that makes answers repeatable, if the model supports seeds.
             response_format: A JSON format as in OpenAI's reference.
             reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
             user: The id of your user. A router always gives the same variant to the same user.
@@ -193,7 +193,7 @@ class Llm:
             top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
             max_tokens: The largest number of tokens of the answer, at least 1.
             stop: Up to four texts at which the answer ends.
-            seed: A number that makes answers repeatable, if the model supports it.
+            seed: A number that makes answers repeatable, if the model supports seeds.
             response_format: A JSON format as in OpenAI's reference.
             reasoning_effort: ``none``, ``minimal``, ``low``, ``medium``, ``high`` or ``xhigh``.
             user: The id of your user. A router always gives the same variant to the same user.
@@ -248,7 +248,7 @@ class Llm:
             The messages to add to the conversation: the answer, then the output of each call.
 
         Raises:
-            ConfigError: *answer* is not an answer, or *tools* has a value that is not such a
+            ConfigError: *answer* is not an answer, or *tools* has a value that is not a decorated
                 function.
             LocalProtocolError: The answer calls no function.
         """
@@ -290,7 +290,7 @@ def _raise_other(response: HttpBody, kind: str, deadline: Deadline) -> None:
 
 class ChatStream:
     """
-    An answer, available while the model generates it. It can be iterated once.
+    An answer that can be read while the model generates it. A program can iterate over it once.
 
     Iterating yields the pieces of the text, so that ``iw.tts.speak(iw.llm.stream(...))`` speaks
     while the model writes. :meth:`deltas` yields everything. If the iteration ends without an
@@ -312,7 +312,7 @@ class ChatStream:
         self._reader = EventReader(max_bytes)
         self._collector = Collector(max_bytes)
         self._events: deque[ServerEvent] = deque()
-        # The calls of _next_part() that are running. A second call raises.
+        # The calls of _next_part() that are running. A second call raises an error.
         self._steps: deque[object] = deque()
         # Half of a surrogate pair at the end of the text so far.
         self._half = ""

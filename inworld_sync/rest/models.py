@@ -1,4 +1,4 @@
-"""The language models of the service: ``iw.models``."""
+"""Implements ``iw.models``, the language models of the service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATH: Final = "/llm/v1alpha/models"
 
 class Models:
     """
-    The language models. Reached as ``iw.models``.
+    The language models. Programs use this object as ``iw.models``.
 
     The service has no list of its TTS and STT models. ``TTS_MODELS`` and ``STT_MODELS`` have the
     models that the documentation names.

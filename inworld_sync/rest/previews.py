@@ -1,4 +1,4 @@
-"""Previews of designed voices."""
+"""Defines the previews of designed voices."""
 
 from __future__ import annotations
 

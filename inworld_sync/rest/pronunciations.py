@@ -1,4 +1,4 @@
-"""Pronunciation dictionaries: list, get, create, update and delete them."""
+"""Lists, gets, creates, updates and deletes pronunciation dictionaries."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _MAX_NAME_CHARACTERS: Final = 64
 
 class Pronunciations:
     """
-    The pronunciation dictionaries of a workspace. Reached as ``iw.pronunciations``.
+    The pronunciation dictionaries of a workspace. Programs use this object as
+    ``iw.pronunciations``.
 
     Each *timeout* is the largest number of seconds for the whole call, retries and all pages
     included. A call that changes something is sent once; only an attempt that could not connect is

@@ -1,4 +1,4 @@
-"""Routers between language models: ``iw.routers``."""
+"""Implements ``iw.routers``, the routers that choose between language models."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _FIRST_DELAY_SECONDS: Final = 0.5
 
 class Routers:
     """
-    The routers of the account. Reached as ``iw.routers``.
+    The routers of the account. Programs use this object as ``iw.routers``.
 
-    The key needs the right to write routers, except for :meth:`list` and :meth:`get`.
+    For all calls except :meth:`list` and :meth:`get`, the key needs the right to write routers.
 
     Thread safety: every method may be called from any thread.
     """

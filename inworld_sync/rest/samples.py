@@ -31,7 +31,7 @@ def audio_file(audio: AudioLike, name: str, sample_rate_hz: int | None, channels
 
     Args:
         audio: As for ``iw.stt.transcribe``.
-        name: The argument, for errors.
+        name: The name of the argument, for the messages of errors.
         sample_rate_hz: The sample rate of raw samples and arrays.
         channels: The number of channels of raw samples.
 

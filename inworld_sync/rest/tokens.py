@@ -1,5 +1,5 @@
 """
-Tokens for browsers, devices and other processes that must not have the API key.
+Makes tokens for browsers, devices and other processes that must not have the API key.
 
 Threads: ``inworld-token`` requests one token for a :class:`JwtAuth` and ends.
 
@@ -73,9 +73,9 @@ _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|
 
 class Tokens:
     """
-    Makes tokens. Reached as ``iw.tokens``.
+    Makes tokens. Programs use this object as ``iw.tokens``.
 
-    Thread safety: any thread.
+    Thread safety: any thread may call the methods.
     """
 
     def __init__(self, http: HttpClient, auth: Auth) -> None:
@@ -150,7 +150,7 @@ class JwtAuth:
     Raises:
         ConfigError: An argument is wrong, or there is no key.
 
-    Thread safety: any thread.
+    Thread safety: any thread may call the methods.
     """
 
     def __init__(
@@ -322,8 +322,8 @@ class _Minter:
     """
     Requests tokens with one key.
 
-    Thread safety: any thread; two threads that correct the clock at the same time get the same
-    result.
+    Thread safety: any thread may call :meth:`mint`. Two threads that correct the clock at the same
+    time get the same result.
     """
 
     def __init__(self, http: HttpClient, key: SigningKey) -> None:
@@ -368,7 +368,7 @@ class _Minter:
         return "Authorization", Secret(authorization(request, self._key, date, nonce))
 
     def _correct_clock(self, refusal: ServiceError) -> bool:
-        """Correct the clock if it may be the cause of the refusal; return whether this was done."""
+        """Correct the clock if it may be the cause of the refusal. Return True after a change."""
         if refusal.server_time is None:
             return False
         offset = refusal.server_time - time.time()
@@ -424,8 +424,8 @@ def _read(answer: HttpResponse, path: str) -> AccessToken:
     lifetime = None
     if expires_at is not None:
         lifetime = expires_at.timestamp() - (time.time() if server_time is None else server_time)
-        # A new token has not expired. If the service sent no time, the clock of this machine is
-        # wrong.
+        # A new token cannot have expired. So if the service sent no time and the lifetime is not
+        # above 0, the clock of this machine is wrong.
         lifetime = None if lifetime <= 0 and server_time is None else max(0.0, lifetime)
     return AccessToken(token, expires_at, lifetime, str(body.get("sessionId") or ""))
 

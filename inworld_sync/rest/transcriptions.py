@@ -1,4 +1,4 @@
-"""Transcription jobs: a recording is submitted, and its transcript is collected later."""
+"""Submits recordings as transcription jobs, and fetches the transcripts later."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _ADVICE: Final = (
 
 class Transcriptions:
     """
-    Transcription jobs for long recordings. Reached as ``iw.transcriptions``.
+    Transcription jobs for long recordings. Programs use this object as ``iw.transcriptions``.
 
     Thread safety: every method may be called from any thread.
     """
@@ -98,8 +98,8 @@ class Transcriptions:
         Args:
             audio: A recording in any form that ``iw.stt.transcribe`` accepts, up to 512 MB. An
                 audio file is sent unchanged. All other audio is sent as 16-bit mono samples.
-            url: An ``https://`` address of a recording, instead of *audio*. The service fetches it
-                during this call, without a credential and without following redirects.
+            url: An ``https://`` address of a recording, instead of *audio*. The service fetches the
+                recording during this call, without a credential and without following redirects.
             sample_rate_hz: Sample rate in Hz of raw samples and of arrays, 1 to 768000.
             channels: Channels of raw samples, 1 to 64.
             raw_format: Format of raw samples, such as ``mulaw``; 16-bit little-endian by default.
@@ -118,8 +118,8 @@ class Transcriptions:
 
         Raises:
             AudioError: *audio* is empty, too large or not audio.
-            ConfigError: A setting is out of its range, or both or neither of *audio* and *url* are
-                given.
+            ConfigError: A setting is out of its range, or the call does not have exactly one of
+                *audio* and *url*.
             OSError: The file cannot be read.
             QuotaError: The plan allows no further job now.
             TransportError: The request failed; the error says if the request may have arrived.
@@ -347,7 +347,7 @@ class _Upload:
         self._close()
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the blocks of the body. An attempt that could not connect has taken no block."""
+        """Yield the blocks of the body. An attempt that cannot connect takes no block."""
         yield self._part('name="transcribeConfig"', "application/json") + self._fields
         yield b"\r\n"
         yield self._part('name="file"; filename="recording"', "application/octet-stream")

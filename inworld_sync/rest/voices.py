@@ -1,4 +1,4 @@
-"""The voices of an account: list, clone, design, publish, change and delete them."""
+"""Lists, clones, designs, publishes, changes and deletes the voices of an account."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SOURCES: Final = ("SYSTEM", "IVC", "PVC")
 
 class Voices:
     """
-    The voices of the account. Reached as ``iw.voices``.
+    The voices of the account. Programs use this object as ``iw.voices``.
 
     Each *timeout* is the largest number of seconds for the whole call, retries and all pages
     included. A call that changes something is sent once; only an attempt that could not connect is
@@ -72,14 +72,14 @@ class Voices:
             source: ``SYSTEM`` for voices of the service, ``IVC`` for cloned and designed voices,
                 ``PVC`` for professional clones. The client applies this filter and the next two.
             gender: ``female``, ``male`` or ``neutral``.
-            tags: Words, all of which must be tags of the voice.
+            tags: Words. The voice must have all these words as tags.
             timeout: The largest number of seconds for the whole list.
 
         Raises:
             ConfigError: A filter has a wrong type or an unknown value.
             ServiceError: The service refused the request.
             TransportError: Could not connect, or the connection was lost.
-            RemoteProtocolError: The list, or every entry of it, cannot be read.
+            RemoteProtocolError: The list, or every entry of the list, cannot be read.
         """
         languages = [_language(each) for each in _texts_of("language", language or ())]
         if source is not None and source not in _SOURCES:
@@ -148,8 +148,8 @@ class Voices:
                 16-bit mono WAV.
             name: The name of the voice for people.
             language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects the language.
-            transcriptions: The text of each recording. None instead of a text, or of the whole
-                list, means that the service recognizes the text.
+            transcriptions: The text of each recording. If a text is None, or the whole list is
+                None, the service recognizes the text.
             description: A description of the sound of the voice.
             tags: Words for filters.
             remove_background_noise: Whether the service removes noise from the recordings.
@@ -210,7 +210,7 @@ class Voices:
 
         Raises:
             AudioError: The sample is not audio.
-            ServiceError: One of the two services refused a request. The message shows which one.
+            ServiceError: One of the two services refused a request. The message names the service.
             TransportError: A request failed; if the voice may exist, the message says so.
         """
         deadline = Deadline(timeout, "cloning the voice")
@@ -412,8 +412,8 @@ class Voices:
         query: Mapping[str, str | Sequence[str]] | None = None,
     ) -> JsonObject:
         """
-        Send a request; *advice* is added to an error after which the service may have made the
-        change.
+        Send a request. If it fails, but the service may have made the change, add *advice* to the
+        error.
         """
         with explained(advice):
             answer = self._http.request(method, path, json=body, query=query, deadline=deadline)

@@ -15,8 +15,8 @@ Locks, in the order in which a thread acquires them:
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. The reader
 continues while a thread waits for another message of the same connection, since that message could
-not arrive otherwise. So the mailbox of a consumer that has stopped can grow. At a limit, the events
-of this mailbox are dropped, and the consumer gets an error.
+not arrive otherwise. So the mailbox of a consumer that has stopped can grow to a limit. Beyond this
+limit, the events of this mailbox are dropped, and the consumer gets an error.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
@@ -24,10 +24,9 @@ Messages that cannot be read: the connection continues, and its streams get an
 
 Faults: TTS and STT report an error of the whole connection as a message. The error is fatal only if
 the service closes the connection right after the message. Then this error is the error of the
-connection.
-Otherwise the error is handled as a message that cannot be read, and logged.
+connection. Otherwise the error is logged, and handled as a message that cannot be read.
 
-A connection belongs to the process that opened it. In a forked child every call raises.
+A connection belongs to the process that opened it. In a forked child, every call raises an error.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ _PAUSE_SECONDS = 1.0
 # process, or a deadline with unread bytes in the socket. The reader can read the bytes meanwhile.
 _CATCH_UP_SECONDS = 1.0
 
-# How many unreadable messages a connection logs at level WARNING. Further ones are logged at DEBUG.
+# A connection logs this many unreadable messages at level WARNING, and further messages at DEBUG.
 _LOGGED_MESSAGES = 10
 
 # About how many bytes of memory an event needs for each byte of its JSON.
@@ -99,7 +98,7 @@ class Connection(Generic[M]):
 
     Attributes:
         name: A name that is unique in the process. Threads, traces and observers have this name.
-        ended: How the connection ended; None while it is open. The reader sets it once.
+        ended: How the connection ended; None while it is open. The reader sets this attribute once.
     """
 
     service: ClassVar[str]
@@ -141,7 +140,7 @@ class Connection(Generic[M]):
         return f"{cls.service}-{next(cls._numbers)}"
 
     def _new_stream(self, name: str) -> EventStream[Any]:
-        """Make a stream with this connection's monitor. ``close`` joins its dispatch thread."""
+        """Make a stream with this connection's monitor. ``close`` joins the stream's thread."""
         stream: EventStream[Any] = EventStream(
             self._changed,
             name=f"{self.name}-{name}",
@@ -319,7 +318,7 @@ class Connection(Generic[M]):
         return is_full and not any(stream.is_starving for stream in streams)
 
     def _end_error(self) -> InworldError | None:
-        """Return the error with which the link ended; the reader only."""
+        """Return the error with which the link ended. Only the reader calls this method."""
         end = self._link.end
         assert end is not None, "the reader ends only after the link"
         if self._fault is not None and end.by != "client":
@@ -348,7 +347,7 @@ class Connection(Generic[M]):
         self._changed.notify_all()
 
     def with_cause(self, error: DeadlineExceeded) -> DeadlineExceeded:
-        """Return *error*. If the service's last message reported an error, add it as the cause."""
+        """Return *error*. If the service's last message was an error, that error is the cause."""
         if self._fault is None:
             return error
         cause = self._error_of(self._fault)

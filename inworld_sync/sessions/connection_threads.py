@@ -24,7 +24,7 @@ from inworld_sync.transport.message_link import MessageLink
 
 __all__ = ["JOIN_SECONDS", "ConnectionThreads", "Handler"]
 
-# Added to close_timeout, so that both threads have time to run and end.
+# This time is added to close_timeout, so that both threads have time to run and end.
 JOIN_SECONDS = 1.0
 
 

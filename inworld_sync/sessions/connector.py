@@ -1,8 +1,8 @@
 """
 Opens the connections of a client, with its credential and within the limit of the account.
 
-Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``.
-Nothing is called while this lock is held.
+Lock rule: the ``_lock`` of a connector guards its list of sessions and the flag ``_closed``. No
+session and no pool is called while this lock is held.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Connector:
         limiter: Limits the open connections.
 
     Attributes:
-        on_outcome: Called after each attempt to open a connection that belongs to no pool: with
-            None if the connection is open, or with the error.
+        on_outcome: Called after each attempt to open a connection that belongs to no pool. The
+            argument is None if the connection is open; otherwise it is the error.
 
     Thread safety: every method may be called from any thread.
     """
@@ -224,7 +224,7 @@ class Connector:
             )
 
     def _open_link(self, url: str, header: Header, name: str, deadline: Deadline) -> Link:
-        # Imported when the first connection opens.
+        # This module is imported when the first connection opens.
         from inworld_sync.transport.websocket import Link
 
         options = self.options

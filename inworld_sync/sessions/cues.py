@@ -1,5 +1,5 @@
 """
-Keeps the words or phonemes of an utterance, ordered by the time at which each one starts.
+Keeps the words or phonemes of an utterance, ordered by their start times.
 
 Thread safety: none; the owner's lock guards the cues.
 """

@@ -77,8 +77,8 @@ class EventSource(Generic[E]):
         Handlers run one after another, in the order of the events, on a dispatch thread of the
         stream. With ``Inworld(dispatch="poll")`` handlers run inside :meth:`poll`. The handlers
         have the context variables of the caller of :meth:`on`. Only the first exception of a
-        handler is logged. :attr:`handler_errors` counts all exceptions. ``on(StreamEnded, ...)`` is
-        called exactly once, after all events.
+        handler is logged. :attr:`handler_errors` counts all exceptions. A handler of
+        :class:`StreamEnded` is called exactly once, after all events.
 
         Args:
             kind: An event class, or a base class of event classes; or the name of a class or of a
@@ -140,7 +140,7 @@ class EventSource(Generic[E]):
 
     @property
     def handler_errors(self) -> int:
-        """How many times a handler raised, or the result of a tool could not be sent."""
+        """How many times a handler raised an exception, or a tool's result could not be sent."""
         return self._stream.handler_errors
 
     def _require_emitted(self, kind: type) -> None:
@@ -167,7 +167,7 @@ class EventSource(Generic[E]):
 
 
 def _holding(source: object, events: Iterator[E]) -> Iterator[E]:  # noqa: ARG001
-    """Iterate over events. The iterator refers to *source*, because a dropped source would end."""
+    """Iterate over events. Hold a reference to *source*, because a dropped source would end."""
     yield from events
 
 
@@ -183,7 +183,7 @@ def _public_name(kind: type) -> str:
 
 
 def subscribe_without_pause(source: EventSource[E]) -> Subscription[E]:
-    """Open a queue that ends with an error, instead of delaying the source, if it is not read."""
+    """Open a queue. If it is not read, it ends with an error, and does not delay the source."""
     subscription = source._stream.subscribe(pauses=False)  # noqa: SLF001
     subscription.source = source
     return subscription

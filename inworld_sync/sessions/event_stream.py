@@ -1,5 +1,5 @@
 r"""
-Streams of events. A user can receive events in four ways: iterator, handlers, queue and poll.
+Implements streams of events. A user can receive events with an iterator, handlers, a queue or poll.
 
 Lock rule: all streams of a connection share the monitor of the connection, which guards the list of
 mailboxes. The monitor is never held while user code runs. Only the reader thread of the connection
@@ -210,7 +210,7 @@ class EventStream(Generic[E]):
         return max((mailbox.waiting_bytes for mailbox in self._mailboxes), default=0)
 
     def raise_end(self, mailbox: Mailbox[E] | None = None) -> None:
-        """Raise the error of the consumer with *mailbox*, or else of the stream, if any."""
+        """Raise the error of the consumer with *mailbox*, or the stream's error, if one exists."""
         if mailbox is not None and mailbox.error is not None:
             raise fresh(mailbox.error)
         if self.ended is not None and self.ended.error is not None:
@@ -256,7 +256,7 @@ class EventStream(Generic[E]):
                 self._attach(mailbox)
             return Subscription(self, mailbox)
         except BaseException:
-            # An exception left the mailbox without a consumer.
+            # After an exception, no consumer would ever read the mailbox.
             self.detach(mailbox)
             raise
 
@@ -273,8 +273,8 @@ class EventStream(Generic[E]):
         start = None
         with self._changed:
             self._handlers = (*self._handlers, (kind, handler, contextvars.copy_context()))
-            # If the mailbox of the handlers is closed, the handlers were called with the end. A new
-            # handler gets the end from a new mailbox.
+            # If the mailbox of the handlers is closed, the handlers have already got the end. So a
+            # new handler gets the end from a new mailbox.
             if self._for_handlers is None or self._for_handlers.closed:
                 self._for_handlers = Mailbox()
                 self._attach(self._for_handlers)

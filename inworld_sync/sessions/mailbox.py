@@ -9,8 +9,8 @@ one statement.
 A thread that waits for a consumer first increments ``Monitor.watchers``, and then reads the count
 or the list with the lock. A consumer first changes the count or the list with the lock, and then
 reads ``watchers``. So at least one of the two threads sees the change of the other thread. Without
-the lock and without the GIL, the processor may read before it writes, and neither thread may see
-the change of the other one.
+the lock and without the GIL, the processor may read before it writes. Then it is possible that
+neither thread sees the change of the other thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ E = TypeVar("E")
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 END: Final = (None, 0)
-"""The last entry of a mailbox: no event follows. The size of an event is above 0."""
+"""The last entry of a mailbox. Its size is 0, while the size of an event is above 0."""
 
 
 class Mailbox(Generic[E]):

@@ -1,7 +1,6 @@
 """
-The lock of a connection, stream or session, and the threads that may not wait for a message.
-
-A forked child cannot acquire the lock.
+Defines the lock of a connection, stream or session, which a forked child cannot acquire, and the
+class of the threads that must not wait for a message.
 """
 
 from __future__ import annotations
@@ -50,9 +49,9 @@ class Monitor(Condition):
     """
     The lock of a connection, stream or session, which further conditions share.
 
-    In a forked child, entering the monitor raises. Otherwise the child could wait forever: the lock
-    may have been held when the process forked, and a child has none of the threads that would
-    release the lock.
+    In a forked child, entering the monitor raises an error. Otherwise the child could wait forever:
+    the lock may have been held when the process forked, and a child has none of the threads that
+    would release the lock.
 
     Args:
         what: The name of the object that the monitor guards, for the error.
@@ -94,7 +93,7 @@ class Monitor(Condition):
 
 
 class _MonitorOfParent(Monitor):
-    """A monitor in a forked child, if the parent process made the monitor."""
+    """The class that the monitors of the parent process get in a forked child."""
 
     in_child = True
 

@@ -93,7 +93,7 @@ class _Stream(Protocol):
 
 class Playback:
     """
-    Speech that is played through a speaker. Made by ``iw.tts.speak()``.
+    Speech that is played through a speaker. ``iw.tts.speak()`` returns a playback.
 
     Playbacks that share a speaker play one after another, in the order in which they were made.
 
@@ -125,7 +125,7 @@ class Playback:
                 in order.
             on_phoneme: Called in the same way with each phoneme, which has its viseme.
             closes_speaker: Whether to close the speaker at the end.
-            is_read_here: Returns whether the current thread is in the iterator of the text.
+            is_read_here: Returns whether the current thread is running the iterator of the text.
             logger: Receives the first exception of a handler.
         """
         self._stream = stream
@@ -266,7 +266,7 @@ class Playback:
         try:
             with _queues_changed:
                 self._interrupted = True
-                # Clearing ends a write that waits for room. No other playback has written audio.
+                # Clearing ends a write that waits for room. Only this playback has written audio.
                 if self._is_first():
                     self._speaker.clear()
                 _queues_changed.notify_all()
@@ -325,7 +325,7 @@ class Playback:
         try:
             self._stream.close()
             if self._start_samples is not None:
-                # Drops the audio that was written after the interruption had cleared the speaker.
+                # This call drops audio that was written after the interruption cleared the speaker.
                 heard = self._speaker.clear() if self._interrupted else self._speaker.heard_samples
                 final_samples = heard - self._start_samples
         except Exception as error:  # noqa: BLE001 - the sink of a user may raise anything

@@ -111,7 +111,7 @@ class ReconnectPolicy:
 
     def check(self, cause: InworldError) -> None:
         """
-        Raise unless another attempt is allowed and may succeed.
+        Raise an error unless another attempt is allowed and may succeed.
 
         Raises:
             InworldError: The error is *cause* if the next attempt would fail as well. If a limit is
@@ -142,7 +142,7 @@ class ReconnectPolicy:
         return True
 
     def _remaining(self) -> float | None:
-        """The seconds left of the timeout; None without a timeout, or before a loss."""
+        """Return the seconds left of the timeout; None without a timeout, or before a loss."""
         if self._timeout is None or self._lost_at is None:
             return None
         return max(0.0, self._lost_at + self._timeout - time.monotonic())

@@ -56,7 +56,8 @@ _FLUSH_SECONDS = 1.0
 _JOIN_SECONDS = 2.0
 
 _MAX_LINES = 8
-# Conversations that were stopped, while their sessions still end.
+# A conversation that was stopped may still be closing its session. If more conversations than this
+# are closing their sessions, the engine cannot start another conversation.
 _MAX_ENDING_CONVERSATIONS = 4
 
 
@@ -226,8 +227,8 @@ class EngineConnection:
         line.start()
 
     def _interrupt(self, command: Interrupt) -> None:
-        # While this command was on its way, the line may have ended: its last audio was heard, or
-        # the player has interrupted it. So a line that is not known is no error.
+        # The line may have ended while this command was on its way, because the player has heard
+        # the whole line or has interrupted it. So an unknown line is not an error.
         outgoing = self._outgoing.heard(command.line, command.heard_ms)
         if outgoing is None:
             return

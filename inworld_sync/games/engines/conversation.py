@@ -54,10 +54,11 @@ from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 
 __all__ = ["EngineConversation"]
 
-# Audio of the player waits for a connection at most this long. After this time, it is lost.
+# Audio of the player waits for a connection at most this long. After this time, the audio is lost.
 _SEND_SECONDS = 2.0
 
-# When a session has ended, its last audio is passed to the replies within this time.
+# After a session has ended, the thread waits at most this long until the last audio of the session
+# has reached the replies.
 _LAST_PUSH_SECONDS = 0.3
 
 # At most this much audio of the player, and this many commands, wait for the session. If more audio
@@ -131,8 +132,8 @@ class EngineConversation:
         in the order of the calls.
 
         Raises:
-            BadMessage: The conversation was started without ``push_to_talk`` and has no button, or
-                too many commands wait.
+            BadMessage: *command* is a ``Push``, but the conversation was started without
+                ``push_to_talk``; or too many commands wait.
         """
         if isinstance(command, Push) and not self._command.push_to_talk:
             raise BadMessage("push needs a conversation that was started with push_to_talk")
@@ -179,7 +180,7 @@ class EngineConversation:
 
     @property
     def is_running(self) -> bool:
-        """Whether a thread of the conversation still runs, such as to close the session."""
+        """Whether a thread still runs, for example because the session is being closed."""
         return any(thread.is_alive() for thread in list(self._threads))
 
     def join(self, deadline: Deadline) -> None:

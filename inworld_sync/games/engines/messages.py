@@ -83,7 +83,7 @@ class Speak:
 
 @attrs.frozen
 class Heard:
-    """Report that the player has heard *ms* of a line."""
+    """Report that the player has heard the first *ms* milliseconds of a line."""
 
     line: int
     ms: float
@@ -91,7 +91,7 @@ class Heard:
 
 @attrs.frozen
 class Interrupt:
-    """Stop a line, of which the player has heard *heard_ms*."""
+    """Stop a line. The player has heard the first *heard_ms* milliseconds of the line."""
 
     line: int
     heard_ms: float
@@ -174,7 +174,7 @@ class _Fields:
         raise self._wrong(name, f"a number from {low:g} to {high:g}", value)
 
     def end(self) -> None:
-        """Raise :class:`BadMessage` if a field was not read. The name of the field may be wrong."""
+        """Raise :class:`BadMessage` if the message has a field that no method has read."""
         if self._left:
             names = ", ".join(repr(name)[:40] for name in sorted(self._left)[:5])
             raise BadMessage(f"{self.kind} has no field {names}")
@@ -277,7 +277,7 @@ def write_event(kind: EventType, **fields: object) -> str:
 
 
 def audio_message(line: int, pcm: bytes) -> bytes:
-    """Return a binary message to the engine, which has audio of a line."""
+    """Return a binary message that sends audio of a line to the engine."""
     return _LINE_NUMBER.pack(line) + pcm
 
 

@@ -1,5 +1,6 @@
 """
-Sends messages to an engine: events at once, and the audio of a line shortly before it is heard.
+Sends messages to an engine. Events are sent at once. The audio of a line is sent shortly before the
+engine plays it.
 
 Each entry of a line (audio, words or mouth shapes) has a position. The writer thread sends an entry
 only if its position is at most ``ahead_ms`` after the position that the engine has reported as
@@ -39,7 +40,7 @@ _MAX_WAITING_MS = 60_000.0
 # The engine may round its reports. So its last report may be a little less than the whole line.
 _TOLERANCE_MS = 50.0
 
-# The engine is assumed to play audio after its last report, but at most this much audio.
+# This module assumes that the engine plays at most this much audio after its last report.
 _MAX_GUESS_MS = 300.0
 
 EndReason = Literal["complete", "interrupted", "failed"]
@@ -60,8 +61,8 @@ class OutgoingLine:
         received_ms: How much audio was put into the queue.
         sent_ms: How much audio was sent.
         heard_ms: The position that the engine has reported as heard.
-        reported_at: When the engine has sent its last report. Before the first report, when the
-            first audio was sent; None before the first audio.
+        reported_at: The time of the engine's last report. Before the first report, it is the time
+            at which the first audio was sent. Before the first audio, it is None.
         is_complete: Whether all audio was put into the queue.
         end: Why the line has ended; None while the line is being sent.
     """
@@ -119,7 +120,7 @@ class Outgoing:
     # For the threads that have something to send.
 
     def event(self, message: str) -> None:
-        """Queue a message. If the queue is full, the message is lost, and the engine is stalled."""
+        """Queue a message. If the queue is full, drop it, and record that the engine is stalled."""
         with self._news:
             if self._closed:
                 return
@@ -221,7 +222,12 @@ class Outgoing:
             return number in self._lines
 
     def open_lines(self, *, are_replies: bool) -> int:
-        """Return how many replies, or how many other lines, were not heard to their end."""
+        """
+        Return how many lines were not heard to their end.
+
+        Args:
+            are_replies: True counts only replies, and False only the other lines.
+        """
         with self._news:
             return sum((number < 0) == are_replies for number in self._lines)
 

@@ -52,8 +52,8 @@ _PING_SECONDS, _PONG_SECONDS = 20.0, 40.0
 _JOIN_SECONDS = 10.0
 _TRY_AGAIN_LATER = 1013
 
-# This logger drops the messages of the websockets library, which logs each connection, and at DEBUG
-# the headers of each request.
+# The websockets library logs each connection, and at level DEBUG also the headers of each request.
+# This logger drops these messages.
 _no_logger = logging.Logger("inworld_sync.games.websockets", logging.CRITICAL)  # noqa: LOG001
 
 
@@ -74,7 +74,7 @@ def serve(
     Only programs on this machine can connect, and web pages are refused.
 
     Args:
-        port: The port; 0 chooses a free one.
+        port: The port; 0 chooses a free port.
         client: Speaks the lines and opens the conversations. None creates a client, which the
             server closes. The server does not close a client that you pass.
         session: The settings of every conversation, such as its tools. An engine may replace the
@@ -274,7 +274,7 @@ def _listen() -> Callable[..., Server]:
 
 
 def _close_pipe(server: Server) -> None:
-    """Close the pipe that ends ``serve_forever``. From version 17 on, the library closes it."""
+    """Close the pipe that ends ``serve_forever``. From version 17 on, the library does this."""
     for name in ("shutdown_notifier", "shutdown_watcher"):
         descriptor: object = getattr(server, name, None)
         if isinstance(descriptor, int):

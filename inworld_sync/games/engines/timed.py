@@ -47,7 +47,7 @@ class TimedSpeech:
         # Each frame is a time, the strongest shape, and the weights in the order of the set.
         self._frames: list[tuple[int, str, list[float]]] = []
         self._last: list[float] | None = None
-        # The last frame that was left out, because it equals the frame before it. It is sent before
+        # The last frame that was left out because it equals the previous frame. It is sent before
         # the next frame that differs.
         self._skipped: tuple[int, str, list[float]] | None = None
 

@@ -18,8 +18,8 @@ class Extensible:
     A value of the service. The value may have fields that this version does not know.
 
     Attributes:
-        extra: The unknown fields, by their names on the wire. No repr shows them, because they may
-            have a secret.
+        extra: The unknown fields, by their names on the wire. No repr shows these fields, because
+            they may have a secret.
     """
 
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)

@@ -1,8 +1,8 @@
 """
 Defines the audio formats of a realtime session, for both directions.
 
-The service expects an object. The older names (``pcm16``, ``g711_ulaw``) are accepted here and
-become objects.
+The service expects a JSON object. This module also accepts the older names (``pcm16``,
+``g711_ulaw``), and converts them to objects.
 Source: Inworld Realtime reference, ``audio.input.format``.
 """
 

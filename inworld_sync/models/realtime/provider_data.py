@@ -116,9 +116,9 @@ class TtsTuning(Setting):
 @attrs.frozen(kw_only=True)
 class Memory(Setting):
     """
-    Facts and a summary that the service keeps of the conversation.
+    Settings of the service's memory, which keeps facts and a summary of the conversation.
 
-    The service sends ``session.updated`` after each cycle; see
+    The service updates the memory in cycles, and sends ``session.updated`` after each cycle; see
     :attr:`~inworld_sync.models.realtime.SessionInfo.memory`.
 
     Attributes:

@@ -65,7 +65,7 @@ class _OutputEvent(RealtimeEvent):
 
 @attrs.frozen
 class _ItemEvent(_OutputEvent):
-    """An event about an item of a response, named by *item_id*."""
+    """An event about the item *item_id* of a response."""
 
     item_id: str
 

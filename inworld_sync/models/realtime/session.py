@@ -203,7 +203,8 @@ class SessionInfo:
         speed: The speed of the speech. 1 is the voice's normal speed.
         input_format: The format of audio that the service expects.
         output_format: The format of audio that the service sends.
-        turn_detection: The service's object; None if the application ends turns.
+        turn_detection: The turn detection as the service sends it; None if the application ends
+            turns.
         memory: The service's memory; None before its first cycle.
         raw: The service's whole session object, with all updates merged.
     """

@@ -126,7 +126,7 @@ class WebSearchTool(Setting):
 
 @runtime_checkable
 class HasDefinition(Protocol):
-    """A function with a description for the model, such as the ``tool`` decorator makes."""
+    """A function with a description for the model. The ``tool`` decorator makes such functions."""
 
     @property
     def definition(self) -> FunctionTool:

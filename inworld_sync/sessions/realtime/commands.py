@@ -257,7 +257,7 @@ class Commands:
         item's id.
 
         Args:
-            command: The item, or the command that creates the item. An item without an id gets one.
+            command: The item, or the command that creates it. An item without an id gets a new id.
             is_watched: Whether the caller waits for the answer.
         """
         if not isinstance(command, CreateItem):

@@ -47,7 +47,7 @@ class ConverseLoop:
 
     def run(self) -> None:
         """Run until the session or the microphone ends."""
-        # Imported here, since a conversation without devices does not need this module.
+        # This import is here, since a conversation without devices does not need the module.
         from inworld_sync.devices.echo import remove_echo
 
         remove_echo(self._microphone, self._speaker)

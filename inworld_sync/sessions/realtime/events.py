@@ -137,7 +137,7 @@ class SessionReconnected:
         lost_items: The ids of items that could not be sent again, such as a turn of the user that
             has no transcript yet.
         lost_input_ms: How much audio of the user's turn was lost. The last minute of a turn is sent
-            again, earlier audio of the turn is lost.
+            again. Earlier audio of the turn is lost.
     """
 
     cause: InworldError | None

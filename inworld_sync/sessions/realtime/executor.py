@@ -28,7 +28,8 @@ __all__ = ["Executor"]
 
 _Task = Callable[[], object]
 
-# The reader pauses while more audio than this waits for a player, about five minutes.
+# The reader pauses while more bytes of audio than this wait for a player. This is about five
+# minutes of audio.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 _LONGEST_WAIT_SECONDS = 60.0
@@ -97,7 +98,7 @@ class Executor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether all queued tasks have run. Tasks of :meth:`put_later` are queued later."""
+        """Whether all queued tasks have run. Tasks of :meth:`put_later` are not counted."""
         return not (self._tasks or self._is_running)
 
     def flush(self, deadline: Deadline) -> None:
@@ -134,7 +135,8 @@ class Executor:
                 self._logger.warning("%s: %s", self._name, error)
             except Exception:
                 self._logger.exception("%s: a task of the session failed", self._name)
-            # A task may hold much audio, or the last reference to a response.
+            # The task is freed now, because it may hold much audio or the last reference to a
+            # response.
             del task
 
     def _next(self) -> _Task | None:
@@ -145,7 +147,8 @@ class Executor:
                 if self._timed and self._timed[0][0] <= now:
                     return heapq.heappop(self._timed)[2]
                 if self._tasks:
-                    # Set before popleft(), because is_idle reads both without a lock.
+                    # This flag is set before popleft(), because is_idle reads the tasks and the
+                    # flag without a lock.
                     self._is_running = True
                     task, size_bytes = self._tasks.popleft()
                     self._waiting_bytes -= size_bytes

@@ -56,13 +56,13 @@ _LONGEST_SILENCE_SECONDS = 20.0
 # This much audio from before a turn is kept. The service reports the beginning of a turn late.
 _MARGIN_MS = 2000.0
 
-# This many milliseconds of a turn's audio are kept, at most.
+# At most this many milliseconds of a turn's audio are kept.
 _MAX_KEPT_MS = 60_000.0
 
 # The time between two messages that are sent again.
 _PACE_SECONDS = 0.02
 
-# A message, and its milliseconds of audio.
+# A message, and the duration of its audio in milliseconds.
 _Message: TypeAlias = "tuple[bytes | str, float]"
 
 # The events that :meth:`UserTurn.handle` handles.
@@ -100,7 +100,7 @@ class UserTurn:
 
     @property
     def is_active(self) -> bool:
-        """True while the user speaks; False from 20 s after the last message about the turn."""
+        """Whether the user speaks. A turn counts as over if no message came for 20 s."""
         return self.is_open and time.monotonic() - self._active_at < _LONGEST_SILENCE_SECONDS
 
     def add(
@@ -254,10 +254,10 @@ class AudioInputQueue:
     Attributes:
         lock: See the lock rule of this module.
         usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
-            next audio must be passed to :meth:`send`. Only a thread with the lock and the monitor
-            sets a buffer; a thread with only one of the two may set None.
-        usual_kinds: The sample rate of the audio in this buffer, as the user may write the rate,
-            and whether the audio is encoded.
+            next audio must be passed to :meth:`send`. Only a thread that holds the lock and the
+            monitor sets a buffer. A thread that holds only one of the two locks may set None.
+        usual_kinds: Pairs of a sample rate and ``is_encoded``. Audio that a user passes with such a
+            pair may be added to the buffer.
         block_bytes: The size at which the buffer is sent.
 
     Thread safety: every method may be called from any thread.
@@ -345,7 +345,7 @@ class AudioInputQueue:
                 self.lock.release()
 
     def _settle(self, *, drop: bool) -> None:
-        """Wait until the audio in a track is sent, because a later message could overtake it."""
+        """Wait until the audio in a track is sent. A later message could overtake the audio."""
         with self._commands.monitor:
             connection = self._commands.open_connection
         if connection is not None:
@@ -404,7 +404,7 @@ class AudioInputQueue:
     ) -> None:
         with self._commands.monitor:
             if connection is self._commands.connection:
-                # A track is in real time, so old audio in a new track would delay all later audio.
+                # A track sends audio in real time, so old audio would delay all later audio.
                 is_kept = not self._commands.endpoint.has_tracks
                 is_manual = self._settings.has_manual_turns
                 self._turn.add(message, duration_ms, is_manual=is_manual, is_kept=is_kept)

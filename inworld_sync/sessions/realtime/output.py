@@ -234,9 +234,9 @@ class Output:
             old = self.player
             played: Mapping[str, int] | None = {}
             if old is not None:
-                # Closing a Player stops it, so this clear only counts how much was heard. Closing
-                # another ItemSink, such as a phone call, may still play the audio that the sink
-                # has.
+                # Closing a Player stops it, so this clear only counts how much was heard. Another
+                # ItemSink, such as a phone call, may still play its audio after it was closed, so
+                # it is not cleared.
                 is_known = isinstance(old, Player) and not self._commands.is_over
                 played = old.clear() if is_known else None
             with self._commands.monitor:
@@ -289,7 +289,7 @@ class Output:
         self, first: _Interruption, heard_ms: Mapping[str, float] | None, *, clears: bool = False
     ) -> Interrupted:
         ids, cut = first.ids, self._cut(heard_ms or {}, first.begun)
-        # With tracks, the service has an output buffer, which may have audio of ended responses.
+        # With tracks, the service has an output buffer. It may have audio of completed responses.
         # When the user begins to speak, the service itself clears this buffer.
         if clears and self._commands.endpoint.has_tracks:
             self._commands.send_now(ClearOutputAudio())

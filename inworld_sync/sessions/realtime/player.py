@@ -2,8 +2,8 @@
 Plays a realtime session's speech, and counts how much of each item was heard.
 
 The count comes from the sink's own count of samples, not from a clock. Only the session's executor
-pushes to a player. Any thread may clear a player, but never two threads at once. The session
-ensures this.
+pushes to a player. Any thread may clear a player. The session ensures that two threads never clear
+a player at the same time.
 
 Threads: each player has a thread ``inworld-player``, since ``write`` of a sink waits.
 
@@ -38,7 +38,7 @@ from inworld_sync.models.realtime import AudioFormat
 
 __all__ = ["Player", "player_for"]
 
-# About five minutes of 24 kHz PCM.
+# This is about five minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
 # The milliseconds of audio that are written in one call. A clear may have to wait for the end of
@@ -90,8 +90,8 @@ class Player:
         self._device_hz = sink.sample_rate_hz
         self._logger = logger
         self._news = Condition()
-        # Held by the thread that uses the sink: the player's thread, or a thread that clears the
-        # sink.
+        # The thread that uses the sink holds this mutex. This thread is the player's thread, or a
+        # thread that clears the sink.
         self._sink_use = Mutex()
         self._queue: deque[tuple[_Item, memoryview | None]] = deque()
         self._queued_bytes = 0
@@ -167,7 +167,7 @@ class Player:
             self._queued_bytes = 0
             items, self._items = self._items, {}
             self._news.notify_all()
-        # The first clear ends a write that waits for room, the second drops the audio of that
+        # The first clear ends a write that waits for room. The second clear drops the audio of that
         # write.
         position = self._clear_sink()
         # A sink may call this method inside its own write, so waiting for the write would not end.
@@ -183,9 +183,9 @@ class Player:
         """
         Clear the sink, and return how many samples were heard.
 
-        If the sink raises, the player fails. The caller gets no error, because the caller has to
-        send the interruption. The result is then ``heard_samples`` of the sink, or 0 if
-        ``heard_samples`` raises too.
+        If the sink raises an exception, the player fails. The caller gets no error, because the
+        caller has to send the interruption. The result is then ``heard_samples`` of the sink, or 0
+        if ``heard_samples`` raises an exception too.
         """
         try:
             return self._sink.clear()

@@ -1,7 +1,7 @@
 """
 Opens the connection of a realtime session, and a new connection if a connection is lost.
 
-Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open one.
+Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open a connection.
 
 Lock rule: the session's monitor guards ``_thread``. No connection is opened while the monitor is
 held.

@@ -43,7 +43,7 @@ class Owner(Protocol):
 
     Attributes:
         monitor: Guards the response's streams and state.
-        settings: Hold the format of the received audio.
+        settings: The settings, which have the format of the received audio.
         logger: The logger of the client.
     """
 
@@ -75,10 +75,10 @@ class Response:
     ``failed`` or ``incomplete``.
 
     If a reply calls functions of the session, the model answers the outputs in a further round of
-    the same reply. There are as many rounds as needed. The text, speech and final state of the
-    reply are those of all rounds. For the service, and in its events, each round is a separate
-    response. If the application sends the output of a call, or the service continues by itself, the
-    round with the call is the last round.
+    the same reply. There are as many rounds as needed. The reply has the text and speech of all
+    rounds, and the final state of the last round. For the service, and in its events, each round is
+    a separate response. If the application sends the output of a call, or the service continues by
+    itself, the round with the call is the last round.
 
     Thread safety: every method may be called from any thread.
     """
@@ -134,8 +134,8 @@ class Response:
     @property
     def usage(self) -> Usage | None:
         """
-        The tokens used; None until the response has ended, or if the service does not report the
-        tokens.
+        The tokens that were used; None until the response has ended, or if the service does not
+        report the tokens.
 
         For several rounds, the value is the sum of the rounds, without details.
         """
@@ -180,7 +180,8 @@ class Response:
             ServiceError: The response failed, or is incomplete; ``code`` is the reason.
             ConnectionLost: The connection was lost before the end of the response.
         """
-        # A generator refers to this response. A response without a reference buffers nothing.
+        # This method is a generator, so that the iteration refers to this response. A response
+        # without a reference buffers nothing.
         yield from self._text.events(timeout)
 
     def wait(self, timeout: float | None = None) -> Response:

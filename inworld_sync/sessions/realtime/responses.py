@@ -80,7 +80,8 @@ class SessionResponses:
 
     Attributes:
         queue: The queue of requests, which uses the table of all responses.
-        accepts: :meth:`Responses.accepts`: returns whether text and audio of a response are used.
+        accepts: The method :meth:`Responses.accepts`, which returns whether text and audio of a
+            response are used.
     """
 
     def __init__(self, owner: Owner, commands: Commands, executor: Executor) -> None:
@@ -177,8 +178,8 @@ class SessionResponses:
         Handle an event of :data:`RESPONSE_EVENTS`.
 
         Returns:
-            Two values, each of which may be None: the reply that begins with the event, and the id
-            of a response that begins with the event although the client has already cancelled it.
+            The reply that begins with the event, or None; and the id of a response that begins with
+            the event although the client has already cancelled this response, or None.
         """
         response_id = _beginning(event)
         is_new = response_id is not None and self._states.get(response_id) is None
@@ -204,7 +205,7 @@ class SessionResponses:
         return began, state.id if is_new and state.is_cancelling else None
 
     def update_deadline(self, response_id: str) -> None:
-        """Restart the deadline of a response after a message; remove it after the last message."""
+        """Restart the deadline of a response. After the last message, remove the deadline."""
         state, entry = self._states.get(response_id), self._active.get(response_id)
         if state is None or state.is_final:
             if entry is not None:

@@ -117,7 +117,7 @@ def open_session(
         reconnector.open(timeout)
         opened = RealtimeSession(state, reconnector)
     except BaseException:
-        # A signal handler may raise at any point.
+        # A signal handler may raise an exception at any point.
         with state.monitor:
             state.end(StreamEnded("client", reason="not opened"))
         raise
@@ -167,8 +167,7 @@ class Realtime:
         Args:
             session: The settings; None uses the defaults of the service.
             timeout: Seconds for the whole call; None means ``connect_timeout``.
-            endpoint: The service; None means Inworld's. See
-                :class:`~inworld_sync.RealtimeEndpoint`.
+            endpoint: The service; None means Inworld. See :class:`~inworld_sync.RealtimeEndpoint`.
             key: A unique text by which the session can be found in the logs of the service; None
                 generates a key.
             reconnect_timeout: For how many seconds the client tries to replace a lost connection
@@ -176,14 +175,15 @@ class Realtime:
             barge_in: Whether the assistant stops speaking when the user begins to speak. The
                 setting ``interrupt_response=False`` of the turn detection has the same effect as
                 ``barge_in=False``.
-            tool_timeout: Seconds for a function that has no timeout of its own, after which an
-                error is sent as its output; None for no timeout.
-            max_tools_at_once: The limit of functions that run at the same time.
+            tool_timeout: The timeout in seconds of a function that has no timeout of its own. After
+                this time, an error is sent as the output of the function. None means no timeout.
+            max_tools_at_once: How many functions may run at the same time.
             on_approval: A function that gets each MCP call that needs approval. The function runs
                 on a thread of its own, and returns True to allow the call. With None, the
                 application calls ``approve``.
-            tool_errors: The output that the model gets if a function raises: ``neutral`` says only
-                that the function failed, ``text`` has the type and the text of the exception.
+            tool_errors: The output that the model gets if a function raises an exception.
+                ``neutral`` says only that the function failed. ``text`` has the type and the text
+                of the exception.
             request_timeout: Seconds for the service's answer to a command: an update, or the
                 creation, retrieval, truncation or deletion of an item.
             response_start_timeout: Seconds from the request of a response to its beginning.
@@ -192,9 +192,10 @@ class Realtime:
                 the next request is sent.
             max_session_age: The age in seconds at which the client renews the session, before the
                 service ends it. To renew a session, the client replaces its connection. The client
-                first waits for 2 s without a response, speech of the user or a tool call. After 4
-                more minutes, the client only waits until no response is in progress. Sessions are
-                not renewed if *max_session_age* is None or *reconnect_timeout* is 0.
+                first waits for 2 s without a response, speech of the user or a tool call. If there
+                are no such 2 s within 4 minutes, the client only waits until no response is in
+                progress. Sessions are not renewed if *max_session_age* is None or
+                *reconnect_timeout* is 0.
 
         Raises:
             ConfigError: An argument is out of its range.

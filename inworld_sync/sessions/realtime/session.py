@@ -1,5 +1,5 @@
 """
-The realtime session as users see it: commands, events, and speech in both directions.
+Defines the class of realtime sessions, with commands, events, and speech in both directions.
 
 Lock rule: ``_order`` is held while several commands that belong together are queued. A thread
 acquires this lock before the session's monitor.
@@ -60,7 +60,7 @@ _FUNCTION_SECONDS = 0.2
 
 class RealtimeSession(EventSource[SessionEvent]):
     """
-    A realtime conversation with a model, by speech and text, from ``iw.realtime.connect()``.
+    A realtime conversation with a model, by speech and text. ``iw.realtime.connect()`` opens one.
 
     Iterate over the session for its events, or add handlers with :meth:`on`, or queues with
     :meth:`subscribe`. Leaving a ``with`` block closes the session.
@@ -198,7 +198,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         Add an item to the conversation, and return its id.
 
         Args:
-            item: The item, such as ``Message.user("Hi")``; an item without an id gets one.
+            item: The item, such as ``Message.user("Hi")``; an item without an id gets a new id.
             previous_item_id: The item before *item*; None means the end, ``"root"`` the start.
             wait: Whether to wait until the service has accepted the item.
             timeout: See :meth:`update`, also for the errors.
@@ -311,8 +311,8 @@ class RealtimeSession(EventSource[SessionEvent]):
         is requested.
 
         Returns:
-            The further response; None if other calls are pending or the calling response has not
-            ended. In that case a later :class:`ResponseStarted` has the response.
+            The further response; None if other calls are pending or the response with the call
+            goes on. In that case a later :class:`ResponseStarted` has the response.
 
         Raises:
             LocalProtocolError: No call of this id is pending.
@@ -352,7 +352,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             DeadlineExceeded: Not all audio could be queued in time; the rest was dropped.
         """
         queue = self._input
-        # Most calls only add 20 ms to a block. One more call with cold caches would take longer.
+        # Most calls only add 20 ms to a block. With cold caches, a further function would be slow.
         if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
                 block = queue.usual_block
@@ -389,8 +389,8 @@ class RealtimeSession(EventSource[SessionEvent]):
             output: A speaker, a :class:`~inworld_sync.Playout` that the application reads, or an
                 :class:`~inworld_sync.ItemSink`. Only this session may write to the output. The
                 session does not close a speaker or a playout. None stops playing.
-            latency_ms: For a playout, the audio that its reader has read but not played yet. The
-                reader must drop this audio when playback stops.
+            latency_ms: How many milliseconds of audio the reader of a playout has read but not
+                played yet. The reader must drop this audio when playback stops.
             backchannel: Another speaker, for backchannels. Interruptions do not stop this speaker.
 
         Raises:

@@ -22,14 +22,14 @@ from inworld_sync.sessions.realtime.session import RealtimeSession
 
 __all__ = ["Convert", "SessionLink"]
 
-# Describes the call or the browser, for the function that opens the session.
+# A value of this type describes the call or the browser, for the function that opens the session.
 StartT = TypeVar("StartT")
 
-# Returns audio for the input format of the session, and whether the audio has this format already.
-# Otherwise the audio is 16-bit PCM, which the session converts.
+# A function that returns audio for the session, and whether the audio already has the input format
+# of the session. Otherwise the audio is 16-bit PCM, which the session converts.
 Convert: TypeAlias = Callable[[bytes, "AudioFormat | None"], "tuple[bytes, bool]"]
 
-# The user's audio that is kept while there is no connection to the model.
+# At most this much audio of the user is kept while there is no connection to the model.
 _MAX_KEPT_MS = 30_000.0
 
 # The service accepts 50 messages a second. So audio that was kept is sent at most at five times the
@@ -46,7 +46,7 @@ class SessionLink(Generic[StartT]):
 
     Args:
         source: An open session, or a function that opens a session. The program closes an open
-            session. This object closes the session of a function.
+            session. This object closes a session that the function has opened.
         name: The name of the call or relay, for the thread.
 
     Raises:
@@ -54,7 +54,7 @@ class SessionLink(Generic[StartT]):
 
     Attributes:
         session: The session; None until it is open.
-        error: The error because of which the session could not be opened, or ended.
+        error: The error that ended the session, or prevented it from opening; otherwise None.
         is_over: Whether the session has ended.
         has_failed: Whether the session could not be opened.
         lost_input_ms: How many milliseconds of the user's audio could not be sent.

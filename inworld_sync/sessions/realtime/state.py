@@ -1,5 +1,5 @@
 """
-The state of one realtime session over all its connections, and the handling of each message.
+Keeps the state of one realtime session over all its connections, and handles each message.
 
 The reader thread handles messages with the monitor held. The executor does everything that may
 wait. ``commands.py`` has the phases of a session and the lock rule.
@@ -100,7 +100,7 @@ class SessionState:
         endpoint: The service.
         session: The settings with which the session opens.
         reconnects: Whether a lost connection is replaced.
-        barge_in: Whether the user's speech interrupts.
+        barge_in: Whether the user's speech interrupts the assistant's speech.
         tool_options: How tools are called.
         timeouts: The timeouts for the answers of the service.
         max_session_age: Seconds after which the session is renewed; None for never.
@@ -396,10 +396,10 @@ class SessionState:
 
     def opened(self, connection: RealtimeConnection, reply: PendingReply, attempts: int) -> None:
         """
-        Use a connection after the messages of :meth:`begin` were sent, or raise if it was refused.
+        Use a connection after the messages of :meth:`begin` were sent. Raise the refusal's error.
 
         Args:
-            connection: The present connection, or one that was lost again.
+            connection: The present connection, or a connection that was lost again.
             reply: The pending answer that :meth:`begin` returned.
             attempts: How often the session was reconnected; 0 for the first connection.
         """

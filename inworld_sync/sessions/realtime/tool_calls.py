@@ -56,7 +56,7 @@ class ToolCalls:
         executor: Sends the outputs of functions, and watches timeouts.
         settings: The settings. One of them decides whether the service continues by itself after
             tool outputs.
-        responses: The responses of the session. Responses call functions.
+        responses: The responses of the session, which call the functions.
         options: How tools are called.
 
     Attributes:

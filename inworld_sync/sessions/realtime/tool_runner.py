@@ -52,7 +52,8 @@ UNSENDABLE = '{"error": "the function ran, but its result cannot be shown"}'
 
 Approver = Callable[[McpApprovalRequest], bool]
 
-# Called with the result of the work, the exception of the work, and the duration in milliseconds.
+# The arguments are the result of the work, the exception of the work, and the duration in
+# milliseconds.
 _Done = Callable[[object, "Exception | None", float], object]
 
 

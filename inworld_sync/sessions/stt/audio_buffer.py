@@ -80,7 +80,7 @@ class TurnEnd(enum.Enum):
 
 class AudioBuffer:
     """
-    Keeps 16-bit mono PCM from ``start`` to ``end``, of which the part up to ``sent`` was sent.
+    Keeps 16-bit mono PCM from ``start`` to ``end``. The part up to ``sent`` was sent.
 
     Args:
         sample_rate_hz: The sample rate of the audio.
@@ -195,8 +195,8 @@ class AudioBuffer:
         Record that the service has answered speech.
 
         If the answer has no times, the end of the turn is estimated. The estimate is the first long
-        pause after the previous turn, or later. The estimate is never after the end of the audio
-        that was sent.
+        pause after the previous turn. Without such a pause, it is the end of the audio that was
+        sent.
         """
         until = self.samples(answer.until_ms)
         if answer.is_exact:
@@ -370,8 +370,8 @@ class AudioQueue:
         Args:
             pcm: The samples.
             timeout: The largest number of seconds to wait for room; None means no limit.
-            require_open: Raises if the stream accepts no audio. The function is called after each
-                wait.
+            require_open: Raises an error if the stream accepts no audio. The function is called
+                after each wait.
 
         Raises:
             DeadlineExceeded: There was no room; nothing was queued.
@@ -448,7 +448,10 @@ class MaxLead:
 
     def is_reached(self, heard_at: float | None) -> bool:
         """
-        Whether sending more would discard audio that the service may not have transcribed yet.
+        Return whether the limit is reached.
+
+        If more audio were sent then, the buffer would discard audio that the service may not have
+        transcribed yet.
 
         Args:
             heard_at: The time of the service's latest message, or None if no turn is open.

@@ -136,7 +136,7 @@ class Completion:
 
     def check_repeat(self, cause: InworldError) -> None:
         """
-        Do nothing if the audio that was sent can be sent again on another connection.
+        Raise an error unless the audio that was sent can be sent again on another connection.
 
         Raises:
             InworldError: The audio is encoded; the error is *cause*, which ended the connection.
@@ -263,7 +263,8 @@ class Completion:
 
     def missing(self, until_ms: float | None = None) -> str:
         """
-        Return the missing part of the transcript, as text for an error; empty if it is complete.
+        Return the missing part of the transcript, as text for an error. The text is empty if the
+        transcript is complete.
 
         Args:
             until_ms: The position up to which audio is checked; None means all audio.
@@ -279,7 +280,7 @@ class Completion:
 
 
 def is_regular_close(ended: StreamEnded) -> bool:
-    """Whether the service closed a connection without reporting an error."""
+    """Return whether the service closed a connection without reporting an error."""
     return (
         ended.by == "server"
         and ended.code == _NORMAL_CLOSURE

@@ -1,9 +1,9 @@
 """
 Implements one connection of an STT stream. A stream may use several connections.
 
-Threads and locks: those of ``base.py``; the monitor is the stream's. The reader handles no message
-before :meth:`SttConnection.begin`, because the stream must first set the position where the audio
-of the connection begins.
+The threads and locks are those of ``base.py``. The monitor belongs to the stream. The reader
+handles no message before :meth:`SttConnection.begin`, because the stream must first set the
+position where the audio of the connection begins.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class SttConnection(Connection[SttEvent]):
         return attrs.evolve(ended, error=lost)
 
     def _must_pause(self) -> bool:
-        # A caller that waits for the end may consume no events.
+        # A caller may take no events while it waits for the end. So the reader must not pause then.
         return not self._owner.is_finishing and super()._must_pause()
 
     def _streams(self) -> list[EventStream[Any]]:

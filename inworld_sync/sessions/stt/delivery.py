@@ -52,8 +52,8 @@ __all__ = ["KEEP_SECONDS", "Delivery"]
 
 _Task: TypeAlias = Callable[[], object]
 
-# If a turn is longer and its connection is lost, the beginning of the turn is lost. The service
-# itself ends turns after about 30 s.
+# If a turn is longer than this and its connection is lost, the beginning of the turn is lost. The
+# service itself ends turns after about 30 s.
 KEEP_SECONDS: Final = 60
 
 # If the start of a turn was discarded, sending begins again at the quietest sample of this time.
@@ -87,7 +87,7 @@ class Delivery:
         is_finishing: Whether the audio has ended and only messages of the service are due.
         reconnects: The number of connections that replaced a lost connection.
 
-    Thread safety: any thread.
+    Thread safety: any thread may call the public methods.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class Delivery:
 
     def require_open(self) -> None:
         """
-        Raise unless the stream accepts audio.
+        Raise an error unless the stream accepts audio.
 
         Raises:
             ClosedError: The stream was closed.
@@ -408,7 +408,7 @@ class Delivery:
                 self._work.wait(deadline.remaining())
 
     def _must_connect(self, ended: StreamEnded) -> bool:
-        """Whether a lost connection must be replaced now; the monitor is held."""
+        """Return whether a lost connection must be replaced now; the monitor is held."""
         if not is_regular_close(ended) or self.log.is_open or self.is_finishing:
             return True
         is_idle = time.monotonic() - self._sent_at > _IDLE_SECONDS

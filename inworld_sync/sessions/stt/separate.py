@@ -183,7 +183,7 @@ def merge_transcripts(transcripts: Sequence[Transcript]) -> Transcript:
     for channel, transcript in enumerate(transcripts):
         at_ms = end_ms = 0.0
         for turn in transcript.turns:
-            # A channel keeps its order even if a time is wrong.
+            # The turns of a channel keep their order, even if a time is wrong.
             at_ms = max(at_ms, end_ms if turn.start_ms is None else turn.start_ms)
             end_ms = at_ms if turn.end_ms is None else turn.end_ms
             placed.append((at_ms, turn.in_channel(channel)))

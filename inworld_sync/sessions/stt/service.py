@@ -46,7 +46,7 @@ from inworld_sync.wire import stt as wire
 
 __all__ = ["Stt"]
 
-# 30 s of 16-bit audio at 16 kHz.
+# This is 30 s of 16-bit audio at 16 kHz.
 _MAX_WAITING_BYTES: Final = 960_000
 _MAX_RECONNECTS: Final = 8
 # Source: the service's HTTP reference, size of a request.
@@ -125,9 +125,9 @@ class Stt:
             prompts: Words and phrases that the audio may contain.
             encoding: Encoding in which the client sends the samples to the service:
                 ``LINEAR16`` (default) or ``MULAW``, which halves the bytes. With ``AUTO_DETECT``,
-                ``MP3``, ``OGG_OPUS`` or ``FLAC``, pass encoded audio to the stream, which is
-                sent unchanged. According to Inworld's documentation, the service refuses
-                ``MP3``, ``OGG_OPUS`` and ``FLAC``.
+                ``MP3``, ``OGG_OPUS`` or ``FLAC``, pass encoded audio to the stream. The client
+                sends this audio unchanged. According to Inworld's documentation, the service
+                refuses ``MP3``, ``OGG_OPUS`` and ``FLAC``.
             include_word_timestamps: Whether final transcripts have words with times; the default
                 is True.
             enable_speaker_diarization: Whether each word names its speaker; by default the service
@@ -278,8 +278,8 @@ class Stt:
                 recording does not have *channel*.
             OSError: The file cannot be read.
             InworldError: The transcript is not complete; ``partial`` is a
-                :class:`~inworld_sync.PartialTranscript`. If one of separate channels fails, the
-                other channels are ended, and the message names the channel.
+                :class:`~inworld_sync.PartialTranscript`. If one of the separate channels fails, the
+                other channels are ended, and the message names the channel that failed.
         """
         wire_config = _wire_config(config, locals())
         _require_one_channel(wire_config)

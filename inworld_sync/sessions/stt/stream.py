@@ -2,8 +2,9 @@
 Implements the public object of a live transcription, which takes audio and emits events and a
 transcript.
 
-Threads and locks: those of ``delivery.py``. ``_input_lock`` lets one thread at a time convert and
-queue audio. This lock is acquired before the monitor and may be held while a thread waits for room.
+The threads and locks are those of ``delivery.py``. While a thread converts and queues audio, it
+holds ``_input_lock``. This lock is acquired before the monitor, and may be held while the thread
+waits for room.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ __all__ = ["SttStream"]
 
 class SttStream(EventSource[SttEvent]):
     """
-    A transcription of live audio. Opened by ``iw.stt.stream()``.
+    A transcription of live audio. ``iw.stt.stream()`` opens it.
 
     :meth:`send` and :meth:`feed` send audio. Iteration, :meth:`on`, :meth:`subscribe` and
     :meth:`poll` deliver events. :meth:`close` returns the transcript. A lost connection is
@@ -84,10 +85,10 @@ class SttStream(EventSource[SttEvent]):
                 [-1, 1], shaped (frames,), (frames, channels) or (channels, frames). The audio has
                 the sample rate and the channels that the stream was opened with.
             timeout: The largest number of seconds to wait for room; None waits until there is room
-                or the stream ends. Used only with ``overflow="block"``.
+                or the stream ends. Only ``overflow="block"`` uses this timeout.
 
         Raises:
-            AudioError: *audio* is not such audio; none of it was queued.
+            AudioError: *audio* is not such audio. Nothing was queued.
             ConfigError: *timeout* is negative or not a number.
             DeadlineExceeded: There was no room; the rest of *audio* was not queued.
             ClosedError: The stream was closed.
@@ -110,10 +111,10 @@ class SttStream(EventSource[SttEvent]):
         Args:
             source: A microphone or another :class:`~inworld_sync.AudioSource`; the path of an
                 audio file; the bytes of such a file; audio as for :meth:`send`; or an iterable of
-                such audio. A source is closed at the end, an iterable is not. With an encoding
-                other than LINEAR16 and MULAW, the source is a path, an open binary file, bytes or
-                an iterable of bytes, and its bytes are sent unchanged.
-            realtime: Send in real time, no faster than the audio is played.
+                such audio. A source is closed at the end, but an iterable is not closed. With an
+                encoding other than LINEAR16 and MULAW, the source is a path, an open binary file,
+                bytes or an iterable of bytes, and its bytes are sent unchanged.
+            realtime: Whether to send in real time, no faster than the audio is played.
             timeout: As for :meth:`send`, for each piece.
 
         Raises:
@@ -175,7 +176,7 @@ class SttStream(EventSource[SttEvent]):
         if self._delivery.changed.in_child:
             return
         self._delivery.stop_accepting()
-        # A thread that waits for room raises now and releases the lock.
+        # A thread that waits for room raises an error now, and releases the lock.
         with self._input_lock:
             try:
                 self._delivery.append_rest(self._input.finish())

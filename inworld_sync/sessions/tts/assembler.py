@@ -153,7 +153,7 @@ class Assembler:
     def _visemes(
         self, received: tuple[Viseme, ...], phonemes: tuple[Phoneme, ...]
     ) -> tuple[Viseme, ...]:
-        """Return the visemes of the service, or the visemes of the phonemes if there are none."""
+        """Return the service's visemes. If it sends no visemes, return those of the phonemes."""
         self._has_visemes = self._has_visemes or bool(received)
         if not self._has_visemes:
             return tuple(

@@ -56,8 +56,8 @@ _SUFFIX = ".speech"
 # The name of the cache in traces, and the context id of chunks from the cache.
 _NAME = "cache"
 
-# When the limit is exceeded, entries are removed until only this part of the limit is used. So not
-# every new entry removes another entry.
+# When the limit is exceeded, entries are removed until only this part of the limit is used. So most
+# new entries remove no other entry.
 _KEPT_PART = 0.9
 # After this many new entries of this process, the folder is measured again, since other processes
 # add entries too.
@@ -210,7 +210,7 @@ class CachedUtterance:
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is in the iterator of the text."""
+        """Whether the current thread is running the iterator of the text."""
         return self._utterance.is_read_here
 
     def stop(self) -> None:

@@ -1,7 +1,7 @@
 r"""
 Implements one connection to the TTS service, with its contexts.
 
-Threads and locks: those of ``base.py``.
+The threads and locks are those of ``base.py``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
     """
     One connection to the TTS service with up to five contexts.
 
-    Made by ``iw.tts.connect()``. Leaving a ``with`` block closes the connection.
+    ``iw.tts.connect()`` opens a connection. Leaving a ``with`` block closes the connection.
 
     Thread safety: every method may be called from any thread.
     """
@@ -185,7 +185,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             timeout: Seconds to wait for the end of a context that is closing, if the connection
@@ -250,8 +250,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
                     self._contexts.cancel(command)
             raise
         except BaseException:
-            # A signal handler raised. The message may have been sent, so the service must be asked
-            # to close the context.
+            # A signal handler raised an exception. The message may have been sent, so the service
+            # must be asked to close the context.
             self._drop(context)
             raise
         return context

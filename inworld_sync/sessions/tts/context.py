@@ -88,9 +88,10 @@ class TtsContext(EventSource[ContextEvent]):
     """
     A voice that speaks on a connection. The context takes text, and emits events with audio.
 
-    Made by :meth:`TtsConnection.context`. Iterate over the context for its events, or add handlers
-    with :meth:`on`, or queues with :meth:`subscribe`. The iteration ends when :meth:`close` was
-    called and all audio was received. Leaving a ``with`` block closes the context.
+    :meth:`TtsConnection.context` makes a context. Iterate over the context for its events, or add
+    handlers with :meth:`on`, or queues with :meth:`subscribe`. The iteration ends when
+    :meth:`close` was called and all audio was received. Leaving a ``with`` block closes the
+    context.
 
     If the service does not answer in time, the iteration raises
     :class:`~inworld_sync.DeadlineExceeded`; see ``create_timeout`` and ``message_timeout`` of
@@ -328,7 +329,8 @@ class TtsContext(EventSource[ContextEvent]):
         except DeadlineExceeded:
             return False
         except InworldError:
-            # The samples that this call has already read are returned first. The next call raises.
+            # The samples that this call has already read are returned first. The next call raises
+            # the error.
             if is_first:
                 raise
         return False
@@ -388,7 +390,7 @@ class TtsContext(EventSource[ContextEvent]):
         self._connection._command(make, timeout)
 
     def _abandon(self) -> None:
-        """Interrupt a context without an answer of the service; stop using the connection."""
+        """Interrupt a context that got no answer. Create no more contexts on its connection."""
         self._connection._drop(self)
         self._connection._mark_unhealthy()
 

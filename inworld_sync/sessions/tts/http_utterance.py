@@ -1,6 +1,6 @@
 """
-An utterance over HTTP. The utterance sends one request after another, one for each piece of its
-text.
+Implements an utterance over HTTP. The utterance sends one request after another, one for each piece
+of its text.
 
 Threads: everything runs on the thread that iterates.
 """
@@ -95,7 +95,7 @@ class HttpUtterance:
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is in the user's iterator of the text."""
+        """Whether the current thread is running the user's iterator of the text."""
         return self._source.is_read_here
 
     def stop(self) -> None:

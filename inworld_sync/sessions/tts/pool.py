@@ -164,7 +164,7 @@ class TtsPool:
             self._opening.discard(call)
 
     def wake(self) -> None:
-        """Make the pool check again for each caller that waits whether the caller has stopped."""
+        """Make the pool check again whether the callers that wait have stopped."""
         if not self._changed.in_child:
             with self._changed:
                 self._changed.notify_all()
@@ -253,8 +253,8 @@ class TtsPool:
                     retries_quota=not has_others,
                 )
         except QuotaError:
-            # HTTP status 429. If this client has connections, one of their contexts will end and
-            # leave room.
+            # The service answered with status 429. If this client has connections, one of their
+            # contexts will end and leave room.
             with self._changed:
                 if not self._connections and len(self._opening) == 1:
                     raise
@@ -369,7 +369,7 @@ class Utterance:
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is in the user's iterator of the text."""
+        """Whether the current thread is running the user's iterator of the text."""
         return self._source.is_read_here
 
     def stop(self) -> None:
@@ -403,7 +403,7 @@ class Utterance:
                 return
 
     def _may_renew(self, error: InworldError) -> bool:
-        """Return whether the first message refused a renewable credential. True at most once."""
+        """Return True, at most once, if the first message refused a renewable credential."""
         context = self.context
         if context is None or context._progress.was_answered or self._has_renewed:
             return False

@@ -2,7 +2,7 @@ r"""
 Speaks whole utterances. ``iw.tts`` is an object of the class in this module.
 
 Threads: a long text or an iterator is sent by a separate thread (see ``text_feed.py``), so that
-the audio does not wait for the text, nor the text for the audio.
+the audio does not wait for the text, and the text does not wait for the audio.
 
 """
 
@@ -148,7 +148,7 @@ class Tts:
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
@@ -158,7 +158,7 @@ class Tts:
             timeout: The longest wait in seconds for a connection, and for each message of the
                 service after all text was sent.
             create_timeout: The longest time in seconds until the service confirms the utterance;
-                None means no limit. Not used with ``method="http"``.
+                None means no limit. ``method="http"`` does not use this timeout.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -228,7 +228,7 @@ class Tts:
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the
@@ -238,7 +238,7 @@ class Tts:
             timeout: The longest wait in seconds for a connection, and for each message of the
                 service after all text was sent.
             create_timeout: The longest time in seconds until the service confirms the utterance;
-                None means no limit. Not used with ``method="http"``.
+                None means no limit. ``method="http"`` does not use this timeout.
 
         Raises:
             ConfigError: The text is blank or a setting is out of its range.
@@ -302,8 +302,8 @@ class Tts:
         """
         Speak a text as the bytes of an audio file, for a web response.
 
-        The call returns when the first audio has arrived. So if the call raises, a web view can
-        still answer with an error status. Closing the iterator stops the synthesis.
+        The call returns when the first audio has arrived. So if the call raises an error, a web
+        view can still answer with an error status. Closing the iterator stops the synthesis.
 
         *format* is ``wav``, ``mp3`` or ``opus`` (Ogg Opus). The header of ``wav`` has an unknown
         length, which players read as "until the end". *format* replaces the encoding of *audio*.
@@ -387,7 +387,7 @@ class Tts:
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
             enable_custom_pronunciation: Passed to the service.
-            synthesis_context: Texts that were spoken before, which the speech continues.
+            synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
             config: All settings in one object. Each setting above that is not None replaces the

@@ -1,9 +1,9 @@
 """
 Defines the classes of speech: ``AudioChunk`` for one message, ``SpeechStream`` for the chunks of an
-utterance, ``Speech`` for a whole utterance.
+utterance, and ``Speech`` for a whole utterance.
 
 Lock rule: ``_steps`` of a stream is not empty while a thread waits for the next chunk. A second
-thread does not wait but raises.
+thread does not wait, but raises an error.
 """
 
 from __future__ import annotations
@@ -92,13 +92,13 @@ class _Encoded:
 
     @property
     def duration_ms(self) -> float | None:
-        """The duration; None for compressed encodings."""
+        """The duration in milliseconds; None for compressed encodings."""
         if self.encoding.is_compressed:
             return None
         return len(self.data) / self.encoding.bytes_per_sample * 1000.0 / self.sample_rate_hz
 
     def numpy(self) -> npt.NDArray[np.int16]:
-        """The samples as an int16 array of shape ``(samples,)``; imports numpy."""
+        """Return the samples as an int16 array of shape ``(samples,)``. The call imports numpy."""
         import numpy as np
 
         array = np.frombuffer(self.pcm, dtype="<i2")
@@ -232,10 +232,10 @@ class Speech(_Encoded):
             target: A path, or a binary file that is open for writing; this file stays open. A file
                 at the path is replaced when the new file is complete.
             format: ``wav``, ``pcm``, ``raw``, ``mp3``, ``ogg``, ``opus`` or ``flac``; None means
-                the suffix of the path. ``pcm`` and ``raw`` have no header. Audio that is not
-                compressed is encoded for the last four formats, which needs soundfile (extra
-                ``files``) or PyAV (``media``). FLAC is lossless. Compressed audio is saved only in
-                its own encoding.
+                the suffix of the path. ``pcm`` and ``raw`` have no header. To write one of the last
+                four formats from audio that is not compressed, soundfile (extra ``files``) or PyAV
+                (extra ``media``) is needed. FLAC is lossless. Compressed audio is saved only in its
+                own encoding.
 
         Raises:
             AudioError: The format and the encoding do not match, or no library for the encoding is
@@ -377,7 +377,7 @@ class AnyUtterance(Protocol):
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is in the iterator of the text."""
+        """Whether the current thread is running the iterator of the text."""
         ...
 
     def stop(self) -> None:
@@ -403,7 +403,7 @@ class SpeechStream:
         # The generator has no reference to this stream, so the generator ends when the last
         # reference to the stream is dropped.
         self._chunks = utterance.chunks()
-        # The calls of __next__() that are running. A second call raises.
+        # The calls of __next__() that are running. A second call raises an error.
         self._steps: deque[object] = deque()
 
     def __iter__(self) -> SpeechStream:

@@ -34,13 +34,13 @@ MAX_AHEAD_BYTES = 2 * 1024 * 1024
 
 class PieceSource:
     """
-    The pieces of the text of an utterance, kept so that a retry can read them again.
+    The pieces of an utterance's text. This object keeps them, so that a retry can read them again.
 
     Args:
         text: The whole text, or an iterable of its pieces.
         max_characters: The largest number of characters of a piece, if *text* is a str.
 
-        Thread safety: any thread.
+    Thread safety: any thread may call the methods.
 
     Attributes:
         is_short: Whether the text is so short that sending it need not wait.
@@ -62,12 +62,12 @@ class PieceSource:
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is in the user's iterator."""
+        """Whether the current thread is running the user's iterator."""
         return self._reading_thread == threading.get_ident()
 
     def pieces(self) -> Iterator[str]:
         """
-        Iterate over the pieces from the first. No piece is blank.
+        Iterate over the pieces, from the first piece on. No piece is blank.
 
         Raises:
             ConfigError: A piece is not a text, or all pieces are blank.
@@ -123,7 +123,7 @@ class PieceSource:
 
 
 class TextFeed:
-    """Sends the pieces of a source to a context, to which nothing else sends."""
+    """Sends the pieces of a source to a context. Nothing else sends text to this context."""
 
     def __init__(self, context: TtsContext, source: PieceSource) -> None:
         self._context = context
