@@ -155,7 +155,7 @@ def test_precision():
 
 
 def test_not_a_number():
-    """The functions on samples replace NaN by 0 and clip infinities, for every float type."""
+    """s16_from_f32() replaces NaN by 0 and clips infinities, for every float type."""
     for kind in ("<f4", ">f4", "<f8", "<f2"):
         floats = np.array([np.nan, np.inf, -np.inf, 0.5], kind)
         assert np.array([0, 32767, -32768, 16384], "<i2").tobytes() == pcm.s16_from_f32(floats)

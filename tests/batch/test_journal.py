@@ -1,4 +1,4 @@
-"""The journal survives the end of its process at any point."""
+"""After the process of a journal has ended at any point, the journal can be read and continued."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_many_threads(tmp_path: Path) -> None:
-    """No record of many threads is lost, and at most one fsync is made for each record."""
+    """If many threads append records, none is lost, and each record causes at most one fsync."""
     counts: list[int] = []
     fsync = os.fsync
 
