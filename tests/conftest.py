@@ -52,7 +52,8 @@ def no_open_threads_or_sockets() -> Iterator[None]:
     yield
     deadline = time.monotonic() + _GRACE_SECONDS
     while True:
-        # A finalizer may start a short thread at any moment, so each look is used only once.
+        # A finalizer may start a short thread at any moment. So the error message below uses the
+        # values that were checked here, and does not look again.
         late, opened = _threads() - threads, open_descriptors()
         is_clean = not (late or opened.keys() - before)
         if is_clean or time.monotonic() >= deadline:

@@ -1,6 +1,6 @@
 """
-A playout as a sink: the reader gets the written audio, and the count of heard samples follows the
-reads.
+If a playout is used as a sink, its reader gets the written audio, and the count of heard samples
+follows the reads.
 """
 
 from __future__ import annotations

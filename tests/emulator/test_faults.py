@@ -83,7 +83,8 @@ def test_fault_in_the_query(server: Emulator) -> None:
     assert 1013 == caught.value.rcvd.code
 
 
-# (fault after two messages, the close code in the client's library or None without a CLOSE)
+# (fault after two messages, close code that the client's library reports). The code is None if no
+# CLOSE arrives.
 ENDS = [
     ("drop@2", None),
     ("reset@2", None),
@@ -208,7 +209,7 @@ def test_stall(server: Emulator) -> None:
 
 @pytest.mark.parametrize("fault", ["delay:0.05", "pause:0.15@1", "response_delay:0.15"])
 def test_delays(server: Emulator, fault: str) -> None:
-    """Each message is delayed, and all messages are received."""
+    """The messages are delayed by at least 0.15 s in total, and all messages are received."""
     server.faults.add(fault)
     started = time.monotonic()
     with open_tts(server) as client:

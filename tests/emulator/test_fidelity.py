@@ -143,7 +143,7 @@ def test_accepted_fields(client: TtsClient, fields: dict[str, Any]) -> None:
     ],
 )
 def test_refused_fields(client: TtsClient, fields: dict[str, Any], words: str) -> None:
-    """Values that the service refuses get code 3."""
+    """A value that the service refuses causes a status with code 3."""
     client.create(**fields)
 
     status = client.result()["status"]
@@ -154,7 +154,7 @@ def test_refused_fields(client: TtsClient, fields: dict[str, Any], words: str) -
     "value", ["text", {"previousRequests": "text"}, {"previousRequests": ["text"]}]
 )
 def test_wrong_type_of_the_synthesis_context(client: TtsClient, value: object) -> None:
-    """A synthesis context that is not an object makes the message unreadable."""
+    """If the synthesis context has a wrong type, the answer is an error with code 3."""
     client.create(synthesisContext=value)
 
     assert 3 == client.receive()["error"]["code"]

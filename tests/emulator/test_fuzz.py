@@ -1,4 +1,4 @@
-"""Random and damaged requests cause no traceback; ``tests/fuzz_emulator.py`` runs for longer."""
+"""Random and damaged requests cause no traceback. ``tests/fuzz_emulator.py`` runs for longer."""
 
 from __future__ import annotations
 

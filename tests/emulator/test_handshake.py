@@ -87,7 +87,7 @@ def test_no_credential(tone_server: Emulator) -> None:
     assert ("SESSION_TOKEN_INVALID", "NO_RETRY") == (detail["errorType"], detail["reconnectType"])
 
 
-# A wrong key, the key encoded twice, and forms that this endpoint does not accept.
+# A wrong key, a wrong key with the scheme Bearer, and a wrong key of only four characters.
 @pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
 def test_bad_key(tone_server: Emulator, header: str) -> None:
     """
@@ -116,7 +116,7 @@ def test_other_query_names_are_no_credential(tone_server: Emulator, query: str) 
 
 
 def test_no_message_before_the_first_request(tone_server: Emulator) -> None:
-    """The server sends nothing on an idle connection with a bad key."""
+    """The server sends nothing on an idle connection without a credential."""
     with open_tts(tone_server, headers={}) as client, pytest.raises(TimeoutError):
         client.connection.recv(timeout=0.1)
 

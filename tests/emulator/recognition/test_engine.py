@@ -1,4 +1,4 @@
-"""The engine that streams share loads its models at the first use."""
+"""All streams share one engine. The engine loads its models at the first use."""
 
 import importlib.util
 import sys
