@@ -67,7 +67,7 @@ def test_memory_after_its_items_are_removed(realtime: RealtimeClient) -> None:
 
 
 def test_no_memory(realtime: RealtimeClient) -> None:
-    """Without memory the server sends no update by itself."""
+    """If memory is not enabled, the server sends no update by itself."""
     realtime.update(output_modalities=["text"])
     for _ in range(6):
         realtime.ask("My name is Alice.")
@@ -225,7 +225,7 @@ def test_disconnect_during_a_reply() -> None:
             client.next("response.output_audio.delta")
 
 
-# Each of these values is wrong for every field of providerData.
+# Values that are wrong for most fields of providerData.
 ODD = [1e308, -1, "x", [], {}, None]
 
 

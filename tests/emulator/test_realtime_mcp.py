@@ -152,7 +152,7 @@ def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> No
 
 
 def test_failing_tool(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """A tool that fails is reported as failed, with its message."""
+    """If a tool fails, the call is reported as failed, with the message of the tool."""
     list_tools(realtime, mcp.url, require_approval={"never": {"tool_names": ["break_things"]}})
     events = realtime.ask("Break things, please.")
 

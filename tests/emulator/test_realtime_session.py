@@ -163,7 +163,7 @@ def test_unknown_events(realtime: RealtimeClient, message: str | bytes, code: st
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/api/v1/realtime"])
 def test_alias_paths(tone_server: Emulator, path: str) -> None:
-    """The paths of OpenAI's service accept a bearer token and a model, and have no quirks."""
+    """OpenAI's paths accept a bearer token and a model, and use OpenAI's names of parts."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}"}
     with open_realtime(tone_server, f"{path}?model=gpt-x", headers) as client:
         session = client.update(output_modalities=["text"])

@@ -376,8 +376,8 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-# The code of two cases: the server waits until the engine has finished a sentence, or the server
-# does not wait.
+# The code of two cases. In the first case, the server waits until the engine has finished a
+# sentence. In the second case, the server does not wait.
 PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
 
 

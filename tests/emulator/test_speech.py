@@ -87,7 +87,7 @@ def test_duration(engine: Synthesizer, text: str, least: float, most: float) -> 
 
 
 def test_sentence_by_sentence(engine: Synthesizer) -> None:
-    """Speech is generated sentence by sentence; abbreviations do not end a sentence."""
+    """Speech is generated sentence by sentence. Abbreviations do not end a sentence."""
     text = "Dr. Smith is here. Is he? Yes!\nA new line"
     sentences = said(engine, text)
 

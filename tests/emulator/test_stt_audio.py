@@ -112,7 +112,7 @@ def test_cut_file(speech_server: Emulator) -> None:
 
 
 def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
-    """Send a request over HTTP; return the status and the JSON of the response."""
+    """Send a request over HTTP. Return the status and the JSON of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Basic {server.api_key}"}
     connection.request("POST", "/stt/v1/transcribe", json.dumps(body), headers)

@@ -38,7 +38,7 @@ def client() -> Iterator[SttClient]:
 
 
 def fatal(client: SttClient) -> dict[str, Any]:
-    """Return the error of the next message; a CLOSE frame with code 1000 must follow."""
+    """Return the error of the next message. A CLOSE frame with code 1000 must follow."""
     message = client.receive()
     assert "error" in message, message
     with pytest.raises(ConnectionClosedOK) as caught:
@@ -143,7 +143,7 @@ def test_manual_turns(client: SttClient) -> None:
 
 
 def test_turn_settings(client: SttClient) -> None:
-    """If the configuration requires a silence longer than the pause, the pause ends no turn."""
+    """A pause does not end a turn if it is shorter than the configured silence."""
     client.configure(inworldSttV1Config={"minEndOfTurnSilenceWhenConfident": 2000})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
 
@@ -195,7 +195,7 @@ def test_voice_profile(client: SttClient) -> None:
 
 @pytest.mark.parametrize("top_n", [None, 2])
 def test_size_of_the_voice_profile(client: SttClient, top_n: int | None) -> None:
-    """Without topN a profile has up to ten labels of each kind; the emulator knows three ages."""
+    """Without topN, a profile has at most ten labels of each kind. The emulator has three ages."""
     profile = {"enableVoiceProfile": True, "topN": top_n}
     client.configure(voiceProfileConfig=profile)
     client.audio(HELLO)
@@ -401,7 +401,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks are counted when they arrive. A burst may have as many chunks as a second may have."""
+    """Chunks are counted when they arrive. A burst may have as many chunks as the limit of 1 s."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)
