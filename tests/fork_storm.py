@@ -1,5 +1,5 @@
 """
-Fork programs at random moments of their first call. Every child must be able to use the client.
+Fork a program at a random moment of its first call. Every child must be able to use the client.
 
 Run this program with ``python tests/fork_storm.py --forks 200``. The test suite does not run it.
 Each fork happens in a new process, since only the first call of a process imports modules. The

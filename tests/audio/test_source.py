@@ -98,7 +98,7 @@ def test_conversion(chunk, expected):
 
 @pytest.mark.parametrize("channels", [2, 3, 64])
 def test_declared_channels(channels):
-    """The axis whose length is the declared number of channels is the axis of the channels."""
+    """If the length of one axis is the declared number of channels, this axis has the channels."""
     frames = np.arange(5 * channels, dtype=np.int16).reshape(5, channels)
 
     for chunk in (frames, frames.T, frames.reshape(-1)):
@@ -441,7 +441,7 @@ class Device:
 
 
 def test_source():
-    """A source with its own rate is converted. The close() of the result closes this source too."""
+    """A source with its own rate is converted. If the result is closed, so is the source."""
     device = Device()
     source = open_source(device, to_hz=16_000)
 

@@ -1,4 +1,4 @@
-"""Tests that call the C callbacks of devices, with the blocks, times and latencies of a test."""
+"""The tests call the C callbacks of devices with chosen blocks, times and latencies."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_single_context_without_an_id(client: TtsClient) -> None:
 
 
 def test_empty_text_is_accepted(client: TtsClient) -> None:
-    """Empty text keeps a context open: there is no error and no audio."""
+    """Empty text causes no error and no audio."""
     client.create()
     client.text("")
     client.close()
@@ -197,7 +197,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all characters of the flush; other chunks count 0."""
+    """The first chunk of a flush counts all characters of the flush. Other chunks count 0."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -233,7 +233,7 @@ def test_close_speaks_buffered_text(client: TtsClient) -> None:
 
 
 def test_contexts_interleave(client: TtsClient) -> None:
-    """Five contexts speak at once on one connection; the messages of each context stay in order."""
+    """Five contexts speak at once on one connection. The messages of each context stay in order."""
     names = [f"c{number}" for number in range(5)]
     for name in names:
         client.create(name)

@@ -165,7 +165,7 @@ def test_fatal(
     words: str,
     after: int,
 ) -> None:
-    """A fatal fault raises an error that has the earlier audio; the next connection works."""
+    """A fatal fault raises an error that has the earlier audio. The next connection works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -189,7 +189,7 @@ def test_undetectable(server: Emulator, iw: Inworld, fault: str) -> None:
 
 
 def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
-    """An utterance without its last message is not complete."""
+    """If the last message of an utterance is lost, the call raises an error at its timeout."""
     server.faults.add(f"lose@{MESSAGES - 1}")
     with pytest.raises(DeadlineExceeded) as caught:
         spoken(iw, 3)

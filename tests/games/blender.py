@@ -158,7 +158,7 @@ def test_a_saved_file() -> None:
 
 
 def test_errors() -> None:
-    """The error says what the mesh has and what was expected."""
+    """The error for a wrong mesh or argument says what is wrong."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.active_object
@@ -176,7 +176,7 @@ def test_errors() -> None:
 
 
 def has_sound() -> bool:
-    """Return whether this build of Blender supports sound. The package bpy 4.2 does not."""
+    """Return whether this build of Blender supports sound. bpy 4.2 does not support sound."""
     return bool(bpy.app.build_options.audaspace)
 
 
