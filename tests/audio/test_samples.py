@@ -138,7 +138,7 @@ def test_arrays(function, raw, array):
     ],
 )
 def test_frames(form, raw, array, monkeypatch):
-    """A frame of an array has the same audio as a frame of the bytes of the same samples."""
+    """An array and the bytes of the same samples give frames with the same audio."""
     monkeypatch.setattr("inworld_sync.audio.frame._random_bytes", bytes)
     builder = FrameBuilder('{"audio":"', '"}', form)
     if form is FrameForm.BYTES and array.itemsize == 1:

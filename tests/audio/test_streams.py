@@ -30,7 +30,7 @@ RAMP = samples(*range(1, 801))
 
 
 class Device:
-    """Calls the callback as a sound device does, with its own clock."""
+    """Calls the callback as a sound device does, with the times that a test chooses."""
 
     def __init__(self, owner: SpeakerFeed | MicrophoneRing, channels: int = 1) -> None:
         self.owner = owner
@@ -180,7 +180,7 @@ def test_stretched_audio_counts_source_samples() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The latency comes from the stream times of a block, or from latency_ms if they are wrong."""
+    """The stream times of a block give the latency. For impossible times, latency_ms is used."""
     speaker = source.feed()
     device = Device(speaker)
 

@@ -177,7 +177,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
     Return a script that replies after it has received a second of audio, and then closes the
     connection.
 
-    With *interrupted*, the reply has 20 s of audio, and the user interrupts it.
+    With *interrupted*, the user interrupts the reply, which has 20 s of audio.
     """
 
     def script(service: Service) -> None:

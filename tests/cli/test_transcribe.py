@@ -231,7 +231,7 @@ def test_terminal_escapes(run: Run, tmp_path: Path) -> None:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Return the buffer that replaces standard error. It acts as a terminal of 20 columns."""
+    """Return the buffer that replaces standard error, and acts as a terminal of 20 columns."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=20, color_system=None)
     monkeypatch.setattr(transcription, "ERRORS", console)
@@ -344,7 +344,7 @@ def test_separate_channels(transcribe: Callable[..., Done], tmp_path: Path) -> N
 
 
 def test_separate_channels_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """--live prints each turn with its channel when it is final."""
+    """--live prints each turn, with its channel, when the turn is final."""
     path = call(tmp_path / "a.wav")
     lines = transcribe("--live", "--channels", "separate", path).out.decode().splitlines()
     rows = transcribe("--live", "--json", "--channels", "separate", path).out.splitlines()

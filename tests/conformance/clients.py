@@ -57,7 +57,7 @@ class Client:
         registry: The registry from which the packages come.
         packages: Pinned requirements of the registry.
         programs: The files in the folder ``programs`` that use the client.
-        needs: Programs that the client needs, and that must be installed on this machine.
+        needs: Programs that the client needs on this machine.
         needs_tls: Whether the client refuses a server without TLS.
         limits: Features whose checks fail because of the client, and the reason of each failure.
     """

@@ -390,7 +390,7 @@ def test_a_device_that_stops_calling_is_reopened(
 
 
 def test_on_change_may_use_the_speaker(sound_card: SoundCard) -> None:
-    """The handler on_change may use the speaker, because it is called without a lock."""
+    """The handler on_change may use the speaker, because the handler is called without a lock."""
     sound_card.plug_in("headset")
     sound_card.look()
     seen: list[int] = []

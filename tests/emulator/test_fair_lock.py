@@ -30,7 +30,7 @@ def queue_up(lock, name, served):
 
 
 def test_order():
-    """Threads get the lock in the order of requests. A thread that releases it must queue again."""
+    """Threads get the lock in the order of requests. After a release, a thread must queue again."""
     lock, served = FairLock(), []
     assert lock.acquire(0)
     threads = [queue_up(lock, number, served) for number in range(5)]

@@ -163,7 +163,7 @@ def test_binary(server: Emulator) -> None:
 
 
 def test_fragments(server: Emulator) -> None:
-    """fragments divides one message into frames, and the client joins them."""
+    """fragments divides one message into frames, and the client joins these frames."""
     server.faults.add("fragments:3@0")
     with open_tts(server) as client:
         client.close("c0")

@@ -92,7 +92,7 @@ def test_tokens() -> None:
 
 
 def test_words_with_their_punctuation() -> None:
-    """With word_tokens=False a word includes its punctuation, and white space is omitted."""
+    """With word_tokens=False, a word includes its punctuation, and white space is omitted."""
     with serve(word_tokens=False, chunk_ms=5000) as server, open_tts(server) as client:
         found = alignment_of(client, "Hello, it's  $12.50 (now)!", timestampType="WORD")
 

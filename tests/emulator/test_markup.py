@@ -102,7 +102,7 @@ def test_words_and_pause_on_the_wire(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "WAV", "MP3", "OGG_OPUS", "FLAC", "MULAW"])
 def test_markup_without_text(client: TtsClient, encoding: str) -> None:
-    """If a text is only markup, there are no words, and its flush completes in every encoding."""
+    """If a text is only markup, there are no words, and the flush completes in every encoding."""
     audio = {"audioEncoding": encoding, "sampleRateHertz": 24000}
     results = speak(client, "[happy] <break/>", timestampType="WORD", audioConfig=audio)
 

@@ -143,7 +143,7 @@ def test_manual_turns(client: SttClient) -> None:
 
 
 def test_turn_settings(client: SttClient) -> None:
-    """A pause does not end a turn if it is shorter than the configured silence."""
+    """A pause that is shorter than the configured silence does not end a turn."""
     client.configure(inworldSttV1Config={"minEndOfTurnSilenceWhenConfident": 2000})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
 
@@ -401,7 +401,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks are counted when they arrive. A burst may have as many chunks as the limit of 1 s."""
+    """Chunks are counted when they arrive. A burst may use the limit of one second at once."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)

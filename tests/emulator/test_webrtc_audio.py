@@ -49,7 +49,7 @@ def send(audio: TrackAudio, response_id: str, pcm: bytes, cancelled: Any = NEVER
 
 def test_order(audio: TrackAudio, peer: RecordingPeer) -> None:
     """
-    Audio keeps its order. The start and the end of each message are reported when they are played.
+    Audio keeps its order. Events report when the playback of each message starts and ends.
     """
     send(audio, "one", b"ab")
     send(audio, "one", b"cdef")

@@ -142,7 +142,7 @@ def test_harmless(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", MENDED)
 def test_replaced_connection(iw, hasty, server, message_count, fault):
-    """If a connection is lost before one of its messages, the client reconnects, without loss."""
+    """If a connection is lost at any message, the client reconnects, and no word is lost."""
     # A stall is detected after two seconds.
     client, step = (hasty, 5) if fault == "stall" else (iw, 1)
     for after in range(0, message_count, step):
@@ -199,7 +199,7 @@ def test_lost_messages(iw, server, message_count, fault):
     """
     turns = ["w1 w2", "w3 w4 w5", "w6"]
     texts = []
-    # The last message is the usage, without which a stream does not end.
+    # The last message is the usage. Without the usage, a stream does not end.
     for after in range(message_count - 1):
         server.faults.add(f"{fault}@{after}")
         texts.append(stream(iw)[0])

@@ -74,7 +74,7 @@ def has_slots(mesh: Any) -> bool:
 
 
 def curves_of(mesh: Any) -> dict[str, int]:
-    """Return the number of key frames of each curve of the shape keys."""
+    """For each curve of the shape keys, return the number of key frames."""
     data = mesh.data.shape_keys.animation_data
     action = data.action
     curves = (

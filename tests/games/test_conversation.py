@@ -473,7 +473,7 @@ def test_closing_ends_a_tool_that_waits() -> None:
         until(lambda: any("inworld-tool-" in each.name for each in threading.enumerate()))
         talk.close()
         run_frames(talk, 3)
-    # A fixture that all tests use checks that the thread of the tool call ends.
+    # All tests use a fixture that fails if the thread of the tool call does not end.
 
 
 def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:

@@ -107,7 +107,7 @@ def test_no_aligner(without):
 
 
 def test_misfit():
-    """Words that do not match the audio get times that are estimated from the words' lengths."""
+    """If words do not match the audio, their times are estimated from the lengths of the words."""
     engine = engine_for(ScriptedRecognizer(), ScriptedAligner(None))
 
     (word,) = engine.with_times(b"\x00\x10" * 16_000, (HeardWord("Yes.", 0.5),))
