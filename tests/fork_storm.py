@@ -76,7 +76,7 @@ _FIRST_CALL_SECONDS = 0.3
 
 
 def main() -> None:
-    """Fork programs. Exit with an error if a child hangs or crashes."""
+    """Run programs that fork. Exit with status 1 if a child hangs or crashes."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--forks", type=int, default=200)
     options.add_argument("--seed", type=int, default=int(time.time()))

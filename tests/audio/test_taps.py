@@ -78,7 +78,7 @@ def test_forgets_old_samples() -> None:
 
 
 def test_another_device_and_a_gap() -> None:
-    """A BlockTime has the numbers of breaks and of devices so far. A new device is a break too."""
+    """A BlockTime counts the breaks and the devices so far. A new device is a break too."""
     tap = SampleTap(1000)
     player = Player(tap)
     player.play(80, 1)

@@ -22,7 +22,7 @@ def opened(folder: Path) -> Journal:
 
 
 def test_records_are_read_again(tmp_path: Path) -> None:
-    """For each key, the last record counts."""
+    """For each key, only the last record is valid."""
     with opened(tmp_path) as journal:
         journal.append({"key": "a", "output": "a.wav", "bytes": 1})
         journal.append({"key": "b", "output": "b.wav", "bytes": 2})
@@ -80,7 +80,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_many_threads(tmp_path: Path) -> None:
-    """If many threads append records, none is lost, and each record causes at most one fsync."""
+    """If many threads append, no record is lost, and each record causes at most one fsync."""
     counts: list[int] = []
     fsync = os.fsync
 

@@ -3,7 +3,7 @@ Words and marks are reported at the time when their sample is heard.
 
 The error is at most one period of the device, even after minutes of audio, and even if the clock of
 the device is fast or slow. The device is simulated. The simulated device plays at its own rate,
-calls back early and irregularly, and reports a latency that is a little wrong. The samples of the
+calls back irregularly, and reports a latency that is a little wrong. The samples of the
 speech are not zero, and all other samples are zero. So the test finds each sample of the speech in
 the played audio, and knows when this sample is heard.
 """

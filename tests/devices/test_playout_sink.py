@@ -132,7 +132,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample counts as heard when latency_ms of audio or silence after the sample were read."""
+    """A sample counts as heard when the reader has read latency_ms more of audio or silence."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()

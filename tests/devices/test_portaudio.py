@@ -145,7 +145,7 @@ def test_a_device_that_does_not_start_is_closed(
     closed: list[object] = []
     monkeypatch.setattr("support.sound_card._Stream.close", lambda self, **_: closed.append(self))
 
-    # The exception is kept. Its traceback keeps references to all objects of the call.
+    # The exception is kept, so its traceback keeps references to all objects of the call.
     with pytest.raises(DeviceError) as caught:
         Speaker()
 

@@ -129,7 +129,7 @@ def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
 
 
 def test_a_live_playout_as_input(sound_card: SoundCard) -> None:
-    """A playout in live mode can be added to the mixer and removed again."""
+    """A caller's playout can be added to the mixer, and read again after the speaker is closed."""
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(steady(100, 700), item="call", end=True)
     with Speaker(RATE_HZ) as speaker:
@@ -141,7 +141,7 @@ def test_a_live_playout_as_input(sound_card: SoundCard) -> None:
 
 
 def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
-    """Closing the speaker ends a write to an input. The input's count does not change."""
+    """If the speaker is closed, a write to an input ends. The input's count does not change."""
     with Speaker(RATE_HZ) as speaker:
         other = speaker.add(buffer_ms=100)
         other.pause()

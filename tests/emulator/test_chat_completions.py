@@ -319,7 +319,8 @@ def test_answers_of_an_endpoint() -> None:
 
 def test_endpoint_that_fails() -> None:
     """
-    If the endpoint fails before the first text, the client gets 502. A later error is an event.
+    If the endpoint fails before the first text, the client gets 502. A later error is sent as an
+    event.
     """
     error = b'data: {"error": {"message": "overloaded"}}\n\n'
     with chat_endpoint(error, sse({"content": "Once"}) + error) as (url, _):

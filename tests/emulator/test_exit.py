@@ -1,4 +1,4 @@
-"""A process exits cleanly, even if its emulator still works and was not closed."""
+"""A process exits cleanly, even if its emulator is busy and was not closed."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """A with statement raises if the lock cannot be acquired, and releases the lock at the end."""
+    """A with statement that cannot get the lock raises an error. Its end releases a held lock."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

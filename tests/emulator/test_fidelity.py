@@ -200,7 +200,7 @@ def test_times_of_audio_deltas() -> None:
 
 
 def test_no_times_by_default(tone_server: Emulator) -> None:
-    """Without timestamp_type audio deltas have no times."""
+    """Without timestamp_type, audio deltas have no times."""
     with open_realtime(tone_server) as client:
         deltas = audio_deltas(client.ask("Say one two."))
 
@@ -209,7 +209,7 @@ def test_no_times_by_default(tone_server: Emulator) -> None:
 
 
 def test_times_in_camel_case() -> None:
-    """With camel_case_times the names of the times are in camelCase, as in TTS."""
+    """With camel_case_times, the names of the times are in camelCase, as in TTS."""
     with serve(realtime=RealtimeSettings(camel_case_times=True)) as server:
         with open_realtime(server) as client:
             client.update(providerData={"tts": {"timestamp_type": "CHARACTER"}})

@@ -78,7 +78,7 @@ def test_percent_encoded_colon(tone_server: Emulator) -> None:
 
 
 def test_no_credential(tone_server: Emulator) -> None:
-    """Without a credential the upgrade is accepted, and the first message gets code 16."""
+    """Without a credential, the upgrade is accepted, and the first message gets code 16."""
     with open_tts(tone_server, headers={}) as client:
         error = fatal_error(client)
 
@@ -151,7 +151,7 @@ def test_single_use_token(tone_server: Emulator) -> None:
 
 
 def test_unchecked_credentials() -> None:
-    """With check_credentials=False every client is accepted."""
+    """With check_credentials=False, every client is accepted."""
     settings = Settings(check_credentials=False)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

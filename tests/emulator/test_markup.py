@@ -62,7 +62,7 @@ def test_pauses(text: str, passages: list[tuple[str, float]]) -> None:
     [("/kriːt/", True), ("/ˈhɛloʊ/,", True), ("and/or", False), ("/usr/bin", False), ("//", False)],
 )
 def test_phonetic(word: str, expected: bool) -> None:
-    """One word in slashes with phonetic symbols is phonetic spelling."""
+    """A word in slashes is phonetic spelling if it has phonetic symbols."""
     assert expected == is_phonetic(word)
 
 

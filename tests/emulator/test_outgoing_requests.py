@@ -198,7 +198,7 @@ def test_too_large_response(realtime: RealtimeClient, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("wait", ["listing", "call"])
 def test_close_during_a_request(wait: str) -> None:
-    """A request to a server that never responds ends when the emulator closes."""
+    """If a server never responds, the request ends when the emulator closes."""
 
     def respond(request: bytes) -> bytes:
         tool = {"name": "look_up_order", "description": "Look up an order.", "inputSchema": {}}
@@ -249,7 +249,7 @@ def test_redirect_of_a_chat_endpoint() -> None:
 
 
 def test_close_during_a_chat_reply() -> None:
-    """A request to a chat endpoint that never responds ends when the emulator closes."""
+    """If a chat endpoint never responds, the request ends when the emulator closes."""
     waiting, released = threading.Event(), threading.Event()
     before = emulator_threads()
 

@@ -150,7 +150,7 @@ def test_quirks(quirk: dict[str, bool]) -> None:
     ) as server:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:
             with iw.realtime.connect(session) as rt:
-                rt.cancel()  # a refused cancel is no error of the session
+                rt.cancel()  # a refused cancel is not an error of the session
                 hello = rt.send_message("Hello!").wait(PATIENCE_SECONDS)
                 told = rt.subscribe()
                 rt.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)

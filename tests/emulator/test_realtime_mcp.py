@@ -127,7 +127,7 @@ def test_call(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> None:
-    """By default a call needs approval, and a refused call is not made."""
+    """By default, a call needs approval. A refused call is not made."""
     list_tools(realtime, mcp.url)
     request = realtime.ask("Where is my order 42?")[-1]["response"]["output"][-1]
     answer = {

@@ -317,7 +317,7 @@ def test_truncate_out_of_range(realtime: RealtimeClient, end_ms: int) -> None:
 
 
 def test_delete(realtime: RealtimeClient) -> None:
-    """A deleted item is acknowledged and removed."""
+    """The deletion of an item is acknowledged, and the item is removed."""
     realtime.write("Forget me.", id="mine")
     realtime.send("conversation.item.delete", item_id="mine")
     assert "mine" == realtime.next("conversation.item.deleted")["item_id"]

@@ -190,7 +190,7 @@ def test_beta_field_names(tone_server: Emulator) -> None:
 
 
 def test_legacy_name_in_an_object_is_silent(realtime: RealtimeClient) -> None:
-    """``{"type": "pcm16"}`` is accepted and produces no audio, as in the service."""
+    """The format ``{"type": "pcm16"}`` is accepted and produces no audio, as in the service."""
     realtime.update(audio={"output": {"format": {"type": "pcm16"}}})
 
     types = [event["type"] for event in realtime.ask("Hi there!")]

@@ -31,7 +31,7 @@ def pcm(rate_hz: int = RATE_HZ) -> bytes:
 
 
 def stereo() -> bytes:
-    """Return the sentence in both channels."""
+    """Return stereo audio with the sentence in both channels."""
     return np.frombuffer(pcm(48_000), "<i2").repeat(2).tobytes()
 
 

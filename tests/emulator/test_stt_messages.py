@@ -87,7 +87,7 @@ def test_config_is_not_answered(client: SttClient) -> None:
 
 
 def test_words_only_on_request(client: SttClient) -> None:
-    """Without includeWordTimestamps a final transcript has no words."""
+    """Without includeWordTimestamps, a final transcript has no words."""
     client.configure(modelId=SONIOX)
     client.audio(HELLO)
 
@@ -371,7 +371,7 @@ def test_cut_samples(client: SttClient) -> None:
 
 
 def test_inactivity(client: SttClient) -> None:
-    """After the configured time without audio the turn ends, and the connection is closed."""
+    """After the configured time without audio, the turn ends, and the connection is closed."""
     client.configure(inactivityTimeoutSeconds=1)
     client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
 

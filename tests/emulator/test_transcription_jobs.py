@@ -83,7 +83,7 @@ def test_states(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
 
 
 def test_limit_of_running_jobs(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
-    """A job above the limit is refused with status 429. When a job ends, another is accepted."""
+    """A job above the limit is refused with status 429. After a job ends, a new job is accepted."""
     recognizer.may_answer.clear()
     jobs = [iw.transcriptions.submit(AUDIO, sample_rate_hz=16000) for _ in range(2)]
     with pytest.raises(QuotaError, match="limit of the plan"):

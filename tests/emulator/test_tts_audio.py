@@ -43,7 +43,7 @@ def decoded(data: bytes) -> tuple[np.ndarray[Any, Any], int]:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 24000, 32000, 44100, 48000])
 def test_pcm(client: TtsClient, rate_hz: int) -> None:
-    """PCM has 16-bit samples and no header at any rate, and resampling keeps the length."""
+    """PCM has 16-bit samples and no header at any rate, and resampling keeps the duration."""
     data = b"".join(spoken(client, audioEncoding="PCM", sampleRateHertz=rate_hz))
     samples = np.frombuffer(data, "<i2")
 

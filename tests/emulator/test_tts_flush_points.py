@@ -48,7 +48,7 @@ def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> 
 
 
 def test_sentence_boundary(client: TtsClient) -> None:
-    """With SENTENCE_BOUNDARY a full stop ends a sentence only when the next word begins."""
+    """With SENTENCE_BOUNDARY, a full stop ends a sentence only when the next word begins."""
     client.create(autoMode=True, autoModeStrategy="SENTENCE_BOUNDARY")
     for text in ("It costs 3.", "50 today.", " And"):
         client.text(text)

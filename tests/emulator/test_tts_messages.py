@@ -151,7 +151,7 @@ def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> No
 
 def test_single_context_without_an_id(client: TtsClient) -> None:
     """
-    If the client sends no id, the server makes one. With one open context, requests need no id.
+    If the client sends no id, the server makes an id. With one open context, requests need no id.
     """
     client.send(create={"voiceId": "Ashley", "modelId": "inworld-tts-2"})
     context_id = client.result()["contextId"]
@@ -316,7 +316,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """With status_in_audio_chunk each audio chunk has a second status, like a documented sample."""
+    """With status_in_audio_chunk, each audio chunk has a second status, as in the documents."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -27,7 +27,7 @@ def joined(infos: list[dict[str, Any] | None], alignment: str, field: str) -> li
 
 
 def test_no_timestamps_unless_asked(client: TtsClient) -> None:
-    """Without timestampType every timestampInfo is null."""
+    """Without timestampType, every timestampInfo is null."""
     assert all(info is None for info in infos(client, "Hello there."))
 
 

@@ -1,4 +1,4 @@
-"""Realtime sessions with the emulator over WebRTC have events, tools and audio in both ways."""
+"""The emulator's sessions over WebRTC have events, tools, and audio in both directions."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def test_appended_audio_is_refused(rtc_server: Emulator) -> None:
 
 
 def test_binary_message(rtc_server: Emulator) -> None:
-    """A binary message on the data channel is an error, and the session continues."""
+    """A binary message on the data channel causes an error, and the session continues."""
     with open_rtc(rtc_server) as client:
         client.rtc.send(b"\x00\xff")
         assert "invalid_json" == client.error()["code"]

@@ -312,7 +312,7 @@ def test_machine_with_loopback_only(rtc_server: Emulator, monkeypatch: pytest.Mo
 
 
 def test_answer_has_the_loopback_address_only() -> None:
-    """Other machines cannot send packets to a call."""
+    """The answer has only the loopback address, so other machines cannot send packets."""
     with (
         Emulator(synthesizer=ToneSynthesizer()) as server,
         contextlib.closing(RtcConnection()) as rtc,
@@ -499,7 +499,7 @@ def test_session_that_ends() -> None:
 
 
 def test_limit_of_calls() -> None:
-    """A call above ``max_connections`` gets 429. The end of a call makes room."""
+    """A call above ``max_connections`` gets 429. After a call ends, another call is accepted."""
     settings = Settings(max_connections=1)
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
         with open_rtc(server), contextlib.closing(RtcConnection()) as rtc:

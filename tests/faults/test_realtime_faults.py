@@ -141,7 +141,7 @@ def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """Return a reply's status, and whether ``wait`` raised. Fail if the reply does not end."""
+    """Return the status, and whether ``wait`` raised an error. Fail if the reply does not end."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:

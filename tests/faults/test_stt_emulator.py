@@ -56,7 +56,7 @@ ENDING = {
     "huge_frame:9000000000": RemoteProtocolError,
     "fatal_error:3": InvalidRequestError,
 }
-# With these faults before the first message, opening a stream fails.
+# If one of these faults occurs before the first message, the stream cannot be opened.
 REFUSED = {
     "http_status:503": ServiceError,
     "drop_request": ConnectError,

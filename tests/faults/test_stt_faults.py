@@ -103,7 +103,7 @@ def test_cut(moment, nth, end, is_timed):
 
 @pytest.mark.parametrize("moment", ["partial", "final", "chunk"])
 def test_cut_again_and_again(moment):
-    """After many lost connections every word still arrives once."""
+    """After many lost connections, every word still arrives once."""
     pcm, said = spoken_turns(3, 2, 4, 1)
 
     def hook(connection, name):
@@ -174,7 +174,7 @@ def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
 
 
 def test_word_times_after_a_cut():
-    """Words of a later connection have times on the stream's clock."""
+    """Words of a later connection have times that count from the start of the stream."""
     pcm, _ = spoken_turns(2, 2)
     with stt_server() as (iw, _):
         whole, _ = transcribe(iw, pcm)
@@ -467,7 +467,7 @@ def unfinished_turn(is_everywhere, *, has_words):
 
 
 def test_usage_in_an_open_turn():
-    """The audio of a turn that has not ended when the usage arrives is sent again."""
+    """If a turn has not ended when the usage arrives, the audio of the turn is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
         with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
@@ -478,7 +478,7 @@ def test_usage_in_an_open_turn():
 
 
 def test_first_messages_of_another_connection(monkeypatch):
-    """A message that arrives while a lost connection is being replaced is not lost."""
+    """If a message arrives while the client reconnects, the message is not lost."""
     pcm, _ = spoken_turns(2)
 
     def hook(connection, name):

@@ -38,7 +38,7 @@ MESSAGES = 6
 CHUNK_MS = 25
 SAMPLES_OF_A_CHARACTER = 96
 
-# With these harmless faults the utterance is complete.
+# With these harmless faults, the utterance is complete.
 HARMLESS = [
     "accept_delay:0.05",
     "response_delay:0.05",
@@ -87,7 +87,7 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
 ]
 
 # Faults that cannot be detected, because messages have no numbers. Audio or the end of a generation
-# comes twice or never. The audio of the utterance is wrong, but the utterance must still end.
+# arrives twice or never. The audio of the utterance is wrong, but the utterance must still end.
 UNNOTICED = [
     f"{fault}@{after}" for after in (1, 2, 3, 4) for fault in ("lose", "duplicate", "bad_json")
 ]
@@ -137,7 +137,7 @@ def test_the_table_knows_every_kind() -> None:
 
 @pytest.mark.parametrize("fault", HARMLESS)
 def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
-    """After a harmless fault the speech is complete."""
+    """After a harmless fault, the speech is complete."""
     server.faults.add(fault)
 
     assert TEXT == spoken(iw)

@@ -31,7 +31,7 @@ LANGUAGES = [
 
 @pytest.fixture
 def without(monkeypatch):
-    """Let the import of a module fail, as if the module were not installed."""
+    """Return a function that makes the import of a module fail."""
     find = importlib.util.find_spec
     hidden = set()
     monkeypatch.setattr(

@@ -94,7 +94,7 @@ def test_word_times(heard):
 
 
 def test_one_turn_each(heard):
-    """More than 90 % of the sentences are one turn."""
+    """More than 90 % of the sentences are recognized as one turn."""
     turns = [sum(isinstance(event, FinalTranscript) for event in events) for _, events in heard]
 
     assert 0.9 < np.mean([count == 1 for count in turns])
