@@ -41,7 +41,7 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def audio_processing() -> None:
-    """Load the library of echo cancellation, which keeps two sockets until the process ends."""
+    """Load the library of echo cancellation. It keeps two sockets until the process ends."""
     Processor(16_000, cancel_echo=True, noise_suppression=False, auto_gain=False, delay_ms=0)
 
 
@@ -52,7 +52,8 @@ def no_open_threads_or_sockets() -> Iterator[None]:
     yield
     deadline = time.monotonic() + _GRACE_SECONDS
     while True:
-        # A finalizer may start a short thread at any moment, so each look is used only once.
+        # A finalizer may start a short thread at any moment. So the error message below uses the
+        # values that were checked here, and does not look again.
         late, opened = _threads() - threads, open_descriptors()
         is_clean = not (late or opened.keys() - before)
         if is_clean or time.monotonic() >= deadline:

@@ -1,5 +1,5 @@
 """
-Fork programs at random moments of their first call. Every child must be able to use the client.
+Fork a program at a random moment of its first call. Every child must be able to use the client.
 
 Run this program with ``python tests/fork_storm.py --forks 200``. The test suite does not run it.
 Each fork happens in a new process, since only the first call of a process imports modules. The
@@ -76,7 +76,7 @@ _FIRST_CALL_SECONDS = 0.3
 
 
 def main() -> None:
-    """Fork programs. Exit with an error if a child hangs or crashes."""
+    """Run programs that fork. Exit with status 1 if a child hangs or crashes."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--forks", type=int, default=200)
     options.add_argument("--seed", type=int, default=int(time.time()))

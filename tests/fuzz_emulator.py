@@ -2,8 +2,8 @@
 Send random and damaged requests to the emulator for some time.
 
 Run the program with ``python tests/fuzz_emulator.py --seconds 600``. The program fails if the
-server ends, or if the server logs a traceback or an error. It also fails if the memory of the
-process grows in the second half of the time.
+server ends, or if the server logs a traceback or an error. The program also fails if the memory of
+the process grows by more than 30 MiB in the second half of the time.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def test_arrays(function, raw, array):
     ],
 )
 def test_frames(form, raw, array, monkeypatch):
-    """A frame of an array has the same audio as a frame of the bytes of the same samples."""
+    """An array and the bytes of the same samples give frames with the same audio."""
     monkeypatch.setattr("inworld_sync.audio.frame._random_bytes", bytes)
     builder = FrameBuilder('{"audio":"', '"}', form)
     if form is FrameForm.BYTES and array.itemsize == 1:
@@ -155,7 +155,7 @@ def test_precision():
 
 
 def test_not_a_number():
-    """The functions on samples replace NaN by 0 and clip infinities, for every float type."""
+    """s16_from_f32() replaces NaN by 0 and clips infinities, for every float type."""
     for kind in ("<f4", ">f4", "<f8", "<f2"):
         floats = np.array([np.nan, np.inf, -np.inf, 0.5], kind)
         assert np.array([0, 32767, -32768, 16384], "<i2").tobytes() == pcm.s16_from_f32(floats)

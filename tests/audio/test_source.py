@@ -80,7 +80,7 @@ def test_forms_as_sources(chunk):
     assert PCM == collected(source)
 
 
-# (array, its 16-bit samples): types with fewer bits, and values that need rounding.
+# (array, its 16-bit samples). The arrays have other types, or values that are rounded or clipped.
 CONVERTED = {
     "uint8": (np.array([0, 128, 255], np.uint8), [-32768, 0, 32512]),
     "int32": (np.array([0x18000, 0x28000, -(2**31), 2**31 - 1], np.int32), [2, 2, -32768, 32767]),
@@ -98,7 +98,7 @@ def test_conversion(chunk, expected):
 
 @pytest.mark.parametrize("channels", [2, 3, 64])
 def test_declared_channels(channels):
-    """If one axis of an array has the declared number of channels, this axis has the channels."""
+    """If the length of one axis is the declared number of channels, this axis has the channels."""
     frames = np.arange(5 * channels, dtype=np.int16).reshape(5, channels)
 
     for chunk in (frames, frames.T, frames.reshape(-1)):
@@ -193,7 +193,7 @@ def test_stereo():
 
 
 def test_wrong_channels():
-    """An array raises an error if its number of channels differs from that of the stream."""
+    """An array raises an error if it has another number of channels than the stream."""
     with pytest.raises(AudioError, match=r"shape \(frames, 2\) or \(2, frames\), got \(3200, 1\)"):
         fed(SAMPLES.reshape(-1, 1), channels=2)
 
@@ -218,7 +218,7 @@ def test_finished():
 
 @pytest.mark.parametrize("empty", [b"", np.zeros(0), np.zeros((8, 0), np.int16), iter(()), [b""]])
 def test_no_audio(empty):
-    """Audio without samples is accepted and returns no samples."""
+    """Audio without samples is accepted. The source yields no samples."""
     assert b"" == collected(open_source(empty, to_hz=RATE_HZ, from_hz=RATE_HZ))
 
 
@@ -441,7 +441,7 @@ class Device:
 
 
 def test_source():
-    """A source with its own rate is converted, and is closed together with the result."""
+    """A source with its own rate is converted. If the result is closed, so is the source."""
     device = Device()
     source = open_source(device, to_hz=16_000)
 

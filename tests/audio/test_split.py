@@ -201,7 +201,7 @@ def test_every_length(size: int) -> None:
 
 
 def test_padding_ends_the_text_of_floats() -> None:
-    """Text after the padding raises an error, even if the padding is at the end of a block."""
+    """If text follows the padding, the splitter returns None, even if the padding ends a block."""
     text = base64.b64encode(bytes(3070)).decode()
     assert text.endswith("==")
     message = around(text + "AAAA")

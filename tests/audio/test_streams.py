@@ -1,4 +1,4 @@
-"""The C callbacks of devices. The test calls them with its own blocks, clocks and latencies."""
+"""The tests call the C callbacks of devices with chosen blocks, times and latencies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RAMP = samples(*range(1, 801))
 
 
 class Device:
-    """Calls the callback as a sound device does, with its own clock."""
+    """Calls the callback as a sound device does, with the times that a test chooses."""
 
     def __init__(self, owner: SpeakerFeed | MicrophoneRing, channels: int = 1) -> None:
         self.owner = owner
@@ -143,7 +143,7 @@ def test_silence_is_not_counted(source: Source) -> None:
 
 
 def test_the_count_survives_its_memory(source: Source) -> None:
-    """A track keeps times of a few seconds only, but the count includes all earlier samples."""
+    """A track keeps the times of a few seconds only, but its count includes all heard samples."""
     speaker = source.feed()
     for block in range(3000):
         play_at(speaker, 1, now_ns=(1000 + block) * MS, latency_ns=0)
@@ -180,14 +180,13 @@ def test_stretched_audio_counts_source_samples() -> None:
 
 
 def test_latency_is_that_of_the_stream_times(source: Source) -> None:
-    """The stream times of a block give the latency. latency_ms replaces impossible times."""
+    """The stream times of a block give the latency. For impossible times, latency_ms is used."""
     speaker = source.feed()
     device = Device(speaker)
 
     device.play(ahead_s=0.125)
     assert 125.0 == pytest.approx(speaker.stats.latency_ms)
-    # A clock that does not advance, a clock that runs backwards, and two clocks with impossible
-    # times.
+    # The output time is 0, shortly before the current time, far in the future, or not a number.
     for ahead_s in (-100.0, -0.001, 1e6, float("nan")):
         device.play(ahead_s=ahead_s)
         assert 50.0 == speaker.stats.latency_ms
@@ -269,7 +268,7 @@ def test_wraps_around() -> None:
 
 
 def test_dropped_samples_are_counted() -> None:
-    """A slow reader gets the oldest samples. The samples that do not fit are counted."""
+    """A slow reader gets the oldest samples. Samples that do not fit into the ring are counted."""
     ring = MicrophoneRing(4)
     device = Device(ring)
     device.deliver(samples(1, 2, 3))
@@ -302,7 +301,7 @@ def test_muted_is_silence() -> None:
 
 
 def test_overflows_of_the_device_are_counted() -> None:
-    """Audio that the device reports as lost before the callback is counted."""
+    """If the device reports that audio was lost before the callback, the overflow is counted."""
     ring = MicrophoneRing(8)
     Device(ring).deliver(samples(1), flags=INPUT_OVERFLOW)
 
@@ -333,7 +332,7 @@ def test_is_muted_while_the_speaker_plays(source: Source) -> None:
 
 
 def test_records_again_after_the_hangover(source: Source) -> None:
-    """Audio is recorded after the hangover, and while a speaker plays silence."""
+    """Audio is recorded again after the hangover, even if the speaker plays silence."""
     gate = SoundGate()
     speaker = SpeakerFeed(source.mixer, gate, channels=1, latency_ms=50, warm_up_ms=0)
     ring = MicrophoneRing(8, gate=gate)

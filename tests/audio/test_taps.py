@@ -78,7 +78,7 @@ def test_forgets_old_samples() -> None:
 
 
 def test_another_device_and_a_gap() -> None:
-    """The time of a block shows that another device plays, or that the device had a gap."""
+    """A BlockTime counts the breaks and the devices so far. A new device is a break too."""
     tap = SampleTap(1000)
     player = Player(tap)
     player.play(80, 1)
@@ -122,7 +122,7 @@ def test_an_old_reader_gets_the_newest_blocks() -> None:
 
 
 def test_times_of_recorded_blocks() -> None:
-    """A microphone has the time of each block, and whether samples were lost before it."""
+    """A microphone has the time of each block, and the number of breaks so far."""
     ring = MicrophoneRing(4)
     reader = ring.blocks()
     for at, flags in enumerate((0, INPUT_OVERFLOW, 0, 0)):

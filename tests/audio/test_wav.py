@@ -36,7 +36,7 @@ def fmt(form: int = 1, channels: int = 1, rate: int = 24000, bits: int = 16) -> 
 FMT = fmt()
 LIST = chunk(b"LIST", b"INFOISFT\x04\0\0\0abc\0")
 
-# (name, chunk, the samples in it): chunks of the service, other chunks around the samples, and
+# (name, chunk of the service, its samples). Some have other RIFF chunks around the samples, or
 # impossible lengths.
 CHUNKS = [
     ("raw", PCM, PCM),

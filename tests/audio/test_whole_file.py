@@ -106,7 +106,7 @@ def test_permissions_and_links(tmp_path: Path) -> None:
 
 
 def test_two_writers_at_once(tmp_path: Path) -> None:
-    """Two writers of the same path do not mix their bytes. The last writer determines the file."""
+    """If two writers use one path, the file has only the bytes of the writer that closes last."""
     path = tmp_path / "a.wav"
     with WholeFile(path) as first, WholeFile(path) as second:
         first.write(b"first" * 1000)

@@ -214,7 +214,7 @@ def test_a_client_instead_of_a_function(app: Celery) -> None:
 
 
 def test_without_fsspec(batch: CeleryBatch, tmp_path: Path, monkeypatch) -> None:
-    """Without the extra, the error says how to install the extra."""
+    """If fsspec is missing, the error says how to install the extra."""
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'inworld-sync\[celery\]'"):
         batch.submit(jobs(1), os.fspath(tmp_path))

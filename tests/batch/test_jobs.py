@@ -40,7 +40,7 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_empty_rows(tmp_path: Path) -> None:
-    """Empty rows of a table, with or without separators, are no items."""
+    """An empty row of a table, with or without separators, is not an item."""
     path = tmp_path / "jobs.csv"
     path.write_text("id,text,,\n\na,One.,,\n,,,\n\n,,,\n", "utf-8")
 
@@ -101,7 +101,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("jobs", "template", "message"), WRONG)
 def test_wrong_jobs(jobs: Any, template: str | None, message: str) -> None:
-    """The error names the row of the wrong item and the accepted values."""
+    """A wrong job raises an error that says what is wrong or what is accepted."""
     with pytest.raises(ConfigError, match=message):
         read(jobs, template)
 
@@ -121,7 +121,7 @@ def test_wrong_jobs(jobs: Any, template: str | None, message: str) -> None:
     ],
 )
 def test_wrong_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    """The error of a damaged file names the damaged line."""
+    """A damaged file raises an error that says what is wrong."""
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):

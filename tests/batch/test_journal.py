@@ -1,4 +1,4 @@
-"""The journal survives the end of its process at any point."""
+"""After the process of a journal has ended at any point, the journal can be read and continued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def opened(folder: Path) -> Journal:
 
 
 def test_records_are_read_again(tmp_path: Path) -> None:
-    """For each key, the last record counts."""
+    """For each key, only the last record is valid."""
     with opened(tmp_path) as journal:
         journal.append({"key": "a", "output": "a.wav", "bytes": 1})
         journal.append({"key": "b", "output": "b.wav", "bytes": 2})
@@ -80,7 +80,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_many_threads(tmp_path: Path) -> None:
-    """No record of many threads is lost, and at most one fsync is made for each record."""
+    """If many threads append, no record is lost, and each record causes at most one fsync."""
     counts: list[int] = []
     fsync = os.fsync
 

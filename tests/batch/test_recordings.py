@@ -18,7 +18,7 @@ def write_recording(path: Path) -> str:
 
 
 def test_recordings(tmp_path: Path) -> None:
-    """Each recording becomes a file in the format of its suffix."""
+    """The suffix of an output determines the format of the transcript."""
     audio = write_recording(tmp_path / "call.wav")
     rows = [{"audio": audio, "form": form} for form in ("txt", "json", "srt")]
     text = number_names(1, 2)

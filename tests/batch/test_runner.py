@@ -76,7 +76,7 @@ def test_changed_items_are_done_again(iw: Inworld, tmp_path: Path) -> None:
 
 
 def test_a_change_that_is_undone(iw: Inworld, tmp_path: Path) -> None:
-    """An item is done again after its text is changed back, even if all outputs have one size."""
+    """An item is done again after its text is changed back, even if all outputs have equal size."""
     for text in ("Once.", "Ever.", "Once."):
         assert 1 == iw.batch([{"id": "a", "text": text}], tmp_path).done
         assert {"a": text} == spoken(tmp_path)
@@ -160,8 +160,8 @@ def test_a_full_disk(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
 
 def test_killed_before_the_renaming(iw: Inworld, tmp_path: Path, monkeypatch) -> None:
     """
-    If the process ends after the journal line and before the renaming, the item is not spoken
-    again.
+    If the process ends after it has written the journal line and before it renames the output,
+    the item is not spoken again.
     """
 
     class Killed(BaseException):

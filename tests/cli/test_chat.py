@@ -118,7 +118,7 @@ def test_refused_key(run: Run, server: Emulator, monkeypatch: pytest.MonkeyPatch
 
 
 def test_control_characters(run: Run) -> None:
-    """Terminal escapes from the service are shown as text, even if they arrive in two parts."""
+    """Terminal escapes from the service are shown as text, even if they arrive in parts."""
     end = part("\x1b") + part("[2J\x07\r\u202e!") + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
     with serve(answering(end)) as server:
         done = run("chat", "x", "--base-url", f"http://127.0.0.1:{server.port}")
@@ -127,7 +127,7 @@ def test_control_characters(run: Run) -> None:
 
 
 def test_cut_connection(run: Run) -> None:
-    """If the connection is lost, the received text and then an error are printed."""
+    """If the connection is lost, the received text is printed, and then an error."""
 
     def script(peer: Peer) -> None:
         peer.read_request()

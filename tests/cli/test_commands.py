@@ -1,4 +1,4 @@
-"""All commands except say, talk and transcribe: their output and their exit statuses."""
+"""The output and the exit statuses of the commands voices, demo and emulator."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_voices_as_json(run: Run, server: Emulator) -> None:
 
 
 def test_voices_of_a_language(run: Run, server: Emulator) -> None:
-    """--language lists only voices of this language. If none is found, the exit status is 5."""
+    """--language lists only voices of this language. If no voice is found, the exit status is 5."""
     german = run("voices", "--base-url", server.url, "--json", "--language", "DE_DE")
     none = run("voices", "--base-url", server.url, "--json", "--language", "XX_XX")
 
@@ -208,7 +208,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_signals_arrive_under_nohup(start: Start) -> None:
-    """SIGINT ends a command of a test, even if the process of the tests ignores SIGINT (nohup)."""
+    """SIGINT ends a command that a test starts, even if nohup makes pytest ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = start("emulator", "--json")
@@ -236,7 +236,7 @@ def test_emulator_as_text(start: Start) -> None:
 
 
 def test_emulator_with_a_chat_endpoint(start: Start) -> None:
-    """With --chat-url, the client gets the replies and the errors of the chat endpoint."""
+    """With --chat-url, the client gets the error of the chat endpoint."""
     with Emulator() as not_a_chat:
         process = start("emulator", "--chat-url", not_a_chat.url, "--json")
         facts = read_object(process)

@@ -257,7 +257,8 @@ def test_json(say: Callable[..., Done], tmp_path: Path) -> None:
 )
 def test_visemes(say: Callable[..., Done], tmp_path: Path, name: str, begins: str) -> None:
     """
-    The suffix of --visemes selects the format of the mouth shapes. The audio may be compressed.
+    The suffix of the --visemes file selects the format of the mouth shapes. The audio may be
+    compressed.
     """
     for audio in ("a.wav", "a.mp3"):
         done = say("One two.", "-o", str(tmp_path / audio), "--visemes", str(tmp_path / name))
@@ -288,7 +289,7 @@ def test_wrong_suffix_of_visemes(say: Callable[..., Done], tmp_path: Path) -> No
 
 
 def test_visemes_in_a_folder_that_does_not_exist(say: Callable[..., Done], tmp_path: Path) -> None:
-    """The command is refused before anything is sent."""
+    """If the folder of --visemes does not exist, the command fails before anything is sent."""
     where = tmp_path / "none" / "a.tsv"
     done = say("One two.", "-o", str(tmp_path / "a.wav"), "--visemes", str(where))
 

@@ -65,8 +65,8 @@ def tools(tmp_path: Path) -> Path:
 
 def test_texts(talk: Callable[..., Done], tools: Path, tmp_path: Path) -> None:
     """
-    The texts of several --say are sent in order. The command prints texts and tool calls, and
-    writes the speech.
+    The texts of several --say options are sent in order. The command prints texts and tool calls,
+    and writes the speech to a file.
     """
     output = tmp_path / "a.wav"
     said = ["--say", "Hello!", "--say", "How is the weather in Oslo?"]
@@ -174,9 +174,10 @@ def test_real_speech(
 
 def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
     """
-    Return a script that replies after a second of audio, and then closes the connection.
+    Return a script that replies after it has received a second of audio, and then closes the
+    connection.
 
-    With *interrupted*, the reply has 20 s of audio, and the user interrupts it.
+    With *interrupted*, the user interrupts the reply, which has 20 s of audio.
     """
 
     def script(service: Service) -> None:
@@ -213,7 +214,7 @@ def speaking(*, interrupted: bool = False) -> Callable[[Service], None]:
 def test_microphone_and_speaker(
     run: Run, sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without options, the microphone and the speaker are used until the service closes."""
+    """Without options, the command uses the microphone and the speaker until the session ends."""
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     with realtime(speaking()) as iw:
         done = run("talk", "--base-url", iw.options.base_url)
@@ -276,7 +277,7 @@ def terminal() -> Iterator[tuple[int, int]]:
 def test_meters(
     terminal: tuple[int, int], environment: dict[str, str], question: Path, tmp_path: Path
 ) -> None:
-    """On a terminal, user and assistant have a level meter, and the current turn is shown."""
+    """A terminal shows a level meter for the user, one for the assistant, and the current turn."""
     ours, theirs = terminal
     with realtime(speaking()) as iw:
         arguments = ("--base-url", iw.options.base_url, "--input", str(question))

@@ -231,7 +231,7 @@ def test_terminal_escapes(run: Run, tmp_path: Path) -> None:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Return a standard output that is a terminal of 20 columns."""
+    """Return the buffer that replaces standard error, and acts as a terminal of 20 columns."""
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=20, color_system=None)
     monkeypatch.setattr(transcription, "ERRORS", console)
@@ -344,7 +344,7 @@ def test_separate_channels(transcribe: Callable[..., Done], tmp_path: Path) -> N
 
 
 def test_separate_channels_live(transcribe: Callable[..., Done], tmp_path: Path) -> None:
-    """--live prints each turn with its channel when it is final."""
+    """--live prints each turn, with its channel, when the turn is final."""
     path = call(tmp_path / "a.wav")
     lines = transcribe("--live", "--channels", "separate", path).out.decode().splitlines()
     rows = transcribe("--live", "--json", "--channels", "separate", path).out.splitlines()
@@ -446,7 +446,7 @@ LOUD = spoken_turns(1)[0] + array("h", [3000, -3000]).tobytes() * RATE_HZ
 
 @pytest.fixture
 def stopping(run: Run) -> Iterator[Callable[..., Done]]:
-    """Return a function that transcribes with a service that stops after one final transcript."""
+    """Return a function that transcribes. Its service sends nothing after one final transcript."""
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         if name == "final_sent":
@@ -461,7 +461,7 @@ def stopping(run: Run) -> Iterator[Callable[..., Done]]:
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
     """
-    If the service stops, the finished turns and then one message are printed. The status is 4.
+    If the service stops, the finished turns are printed, and then one message. The status is 4.
     """
     path = wav(tmp_path / "a.wav", LOUD)
     done = stopping(path)

@@ -1,4 +1,4 @@
-"""Commands show hostile texts of a service as text, and print no traceback."""
+"""Commands escape the control characters in texts of a service, and print no traceback."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMANDS = {
 E = ESCAPES
 VOICE = {"voiceId": E, "displayName": E, "langCode": E, "description": E, "tags": [E], "source": E}
 DELTA = {"choices": [{"delta": {"content": E}, "finish_reason": E}], "model": E, "id": E}
-# A response body with the fields that all commands read.
+# A response body with all fields that the commands read.
 BODY = {
     "voice": VOICE,
     "voices": [VOICE, VOICE],
@@ -90,7 +90,7 @@ def test_http(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer:
 
 
 def test_chat_stream(run: Run) -> None:
-    """The deltas of a streamed answer are shown as text."""
+    """Control characters in the deltas of a streamed answer are shown as escapes."""
     data = f"data: {json.dumps(DELTA)}\n\ndata: [DONE]\n\n".encode()
 
     def script(peer: Peer) -> None:

@@ -3,8 +3,8 @@ Runs the page of ``examples/browser_call.py`` in Chromium.
 
 The command is ``python -m tests.conformance.browser_call``. The page calls the emulator over WebRTC
 with a minted token. The page's microphone is a recording of the emulator's own voice. The command
-exits with 1 if a check fails, and with 2 if Chromium or another program is missing. It takes about
-45 s, and the machine must be fast enough for audio in real time.
+exits with 1 if a check fails, and with 2 if Chromium or another program is missing. The command
+takes about 45 s, and the machine must be fast enough for audio in real time.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from tests.conformance.runner import PROGRAMS, check_programs
 EXAMPLE = Path(__file__).parents[2] / "examples" / "browser_call.py"
 RATE_HZ = 48000
 PROGRAM_SECONDS = 180
-# Each turn has the second of the recording at which its text begins, and this text. The first reply
-# takes more than a minute, so every machine is fast enough to interrupt this reply. The button of
-# the page interrupts the last reply.
+# Each turn has the position of its text in the recording, in seconds, and the text. The audio of
+# the first reply lasts more than a minute, so the second text interrupts this reply on every
+# machine. The button of the page interrupts the last reply.
 TURNS = ((9.0, "Count to ninety."), (18.0, "Say good morning."), (28.0, "Count to ninety."))
 
 
 def record_turns(path: Path) -> None:
-    """Write the recording of the microphone."""
+    """Write the recording that the browser uses as its microphone."""
     with Inworld(local=True) as iw, wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -50,7 +50,7 @@ def record_turns(path: Path) -> None:
 
 
 def load_example() -> ModuleType:
-    """Import the example, which then starts an emulator."""
+    """Import the example. The import starts an emulator."""
     os.environ["INWORLD_SYNC_LOCAL"] = "1"
     spec = importlib.util.spec_from_file_location("browser_call_example", EXAMPLE)
     assert spec is not None

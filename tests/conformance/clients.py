@@ -2,8 +2,8 @@
 The clients of other people that are run against the emulator.
 
 The version of each client is pinned. The programs of the clients are in the folder ``programs``.
-Every check has one of the names in ``FEATURES``. To update a client, change its version, run
-``python -m tests.conformance NAME``, then ``python -m tests.conformance --write``.
+Every check belongs to a feature in ``FEATURES``. To update a client, change its version, then run
+``python -m tests.conformance NAME`` and ``python -m tests.conformance --write``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ FEATURES = (
 )
 
 
-# The packages that this project needs without its extras, and for the emulator without speech.
+# The packages that this project needs without its extras, and the packages that an emulator without
+# speech needs.
 _PROJECT_NEEDS = (
     "attrs",
     "cattrs",
@@ -56,7 +57,7 @@ class Client:
         registry: The registry from which the packages come.
         packages: Pinned requirements of the registry.
         programs: The files in the folder ``programs`` that use the client.
-        needs: Programs of this machine that the client needs.
+        needs: Programs that the client needs on this machine.
         needs_tls: Whether the client refuses a server without TLS.
         limits: Features whose checks fail because of the client, and the reason of each failure.
     """

@@ -1,10 +1,10 @@
 """
 Environments that are kept between runs. Each environment has the packages of one client.
 
-An environment is a folder in the cache: a virtual environment for PyPI, a folder with
-``node_modules`` for npm. The name of an environment contains a digest of its packages and of the
-interpreter, so a new version of a package gets a new environment. The file ``complete`` is written
-last. A folder without the file ``complete`` is removed and made again.
+An environment is a folder in the cache. For PyPI, the folder is a virtual environment. For npm, the
+folder has the subfolder ``node_modules``. The name of an environment contains a digest of its
+packages and, for PyPI, of the interpreter, so a new version of a package gets a new environment.
+The file ``complete`` is written last. A folder without this file is removed and made again.
 """
 
 from __future__ import annotations

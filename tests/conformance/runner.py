@@ -1,4 +1,4 @@
-"""Runs the programs of one client, each against a new emulator, and reads their results."""
+"""Runs each program of a client against a new emulator, and reads the results."""
 
 from __future__ import annotations
 

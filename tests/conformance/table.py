@@ -29,7 +29,7 @@ class Run:
         return [result for result in failed if result.feature not in self.client.limits]
 
     def surpassed(self) -> list[str]:
-        """Return the known limits of the client whose checks passed."""
+        """Return the features that are listed as limits although no check of them failed."""
         failed = {result.feature for result in self.results if not result.passed}
         return [feature for feature in self.client.limits if feature not in failed]
 

@@ -3,10 +3,10 @@ Runs the talk page of the web examples in Chromium.
 
 The command is ``python -m tests.conformance.web_talk``. The page connects to the server of
 ``examples/web_talk_flask.py``, which uses the emulator. The page uses the relay first, and WebRTC
-afterwards. With ``--server django``, the server is that of ``examples/web_talk_django.py``. The
-page's microphone is a recording of the emulator's own voice. The command exits with 1 if a check
-fails, and with 2 if Chromium or another program is missing. The command takes about two minutes,
-and needs a machine that is fast enough for audio in real time.
+afterwards. With ``--server django``, the page connects to the server of
+``examples/web_talk_django.py``. The page's microphone is a recording of the emulator's own voice.
+The command exits with 1 if a check fails, and with 2 if Chromium or another program is missing. The
+command takes about two minutes, and needs a machine that is fast enough for audio in real time.
 
 ``--pictures FOLDER`` writes screenshots of the page.
 """
@@ -47,9 +47,9 @@ SERVERS = {
 RATE_HZ = 48000
 PROGRAM_SECONDS = 480
 STOP_SECONDS = 10
-# Each turn has a text, and the time in seconds at which this text begins in the recording. The
-# reply to the first turn takes more than a minute, so every machine is fast enough to interrupt
-# this reply.
+# Each turn has the position of its text in the recording, in seconds, and the text. The audio of
+# the first reply lasts more than a minute, so the second text interrupts this reply on every
+# machine.
 OPEN_TURNS = ((6.0, "Count to ninety."), (22.0, "Say good morning."))
 PUSH_TURNS = ((6.0, "Say good morning."),)
 # The button is released this many milliseconds after the microphone was opened.

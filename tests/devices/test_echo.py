@@ -1,4 +1,4 @@
-"""A microphone removes the sound of a speaker, after device changes and at any sample rates."""
+"""A microphone removes the sound of a speaker at any sample rates, even after device changes."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_without_the_extra(sound_card: SoundCard, monkeypatch: pytest.MonkeyPatc
 def test_a_library_that_cannot_be_loaded(
     sound_card: SoundCard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A conversation logs the reason and continues. A microphone with echo= raises an error."""
+    """If the library cannot be loaded, a conversation logs the reason. echo= raises an error."""
     monkeypatch.setitem(__import__("sys").modules, "livekit", None)
     monkeypatch.setattr(echo_module, "has_processor", lambda: True)
     with Speaker(PLAYED_HZ) as speaker:

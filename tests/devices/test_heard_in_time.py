@@ -1,11 +1,11 @@
 """
 Words and marks are reported at the time when their sample is heard.
 
-The error is at most one period of the device. This is true for minutes of audio, and for a device
-whose clock is fast or slow. The device is simulated: it plays at its own rate, its callbacks are
-early and irregular, and the latency that it reports is a little wrong. The samples of the speech
-are not zero, and all other samples are zero. So the test finds the time of each sample of the
-speech in the played audio.
+The error is at most one period of the device, even after minutes of audio, and even if the clock of
+the device is fast or slow. The device is simulated. The simulated device plays at its own rate,
+calls back irregularly, and reports a latency that is a little wrong. The samples of the
+speech are not zero, and all other samples are zero. So the test finds each sample of the speech in
+the played audio, and knows when this sample is heard.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Device:
         return LATENCY_MS + frame * self.frame_ms
 
     def play(self, feed: SpeakerFeed, block: int) -> float:
-        """Read a block. Return the time of the callback."""
+        """Read a block. Return the time of the callback in ms."""
         heard_ms = self.heard_ms(block * PERIOD)
         # The callback is up to 12 ms late, and the reported latency is wrong by up to 2 ms.
         now_ms = heard_ms - LATENCY_MS + self._random.uniform(0, 12)
@@ -57,7 +57,7 @@ class Device:
 
 
 class Speech:
-    """Items of six seconds that arrive 2 s early. There is a pause after every fourth item."""
+    """Items of 6 s. Their audio arrives about 2 s early. A pause follows every fourth item."""
 
     def __init__(self, playout: Playout, seed: int) -> None:
         self._random = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
 """
-A playout as a sink: the reader gets the written audio, and the count of heard samples follows the
-reads.
+If a playout is used as a sink, its reader gets the written audio, and the count of heard samples
+follows the reads.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def test_heard_by_a_mixers_track() -> None:
 
 
 def test_heard_after_the_latency(playout: Playout) -> None:
-    """A sample counts as heard when latency_ms of audio or silence after the sample were read."""
+    """A sample counts as heard when the reader has read latency_ms more of audio or silence."""
     sink = PlayoutSink(playout, latency_ms=30)
     sink.write(counting(0, 1600))
     sink.end()

@@ -28,7 +28,7 @@ def test_importing_needs_no_sounddevice() -> None:
 
 
 def test_without_sounddevice_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the extra, the error of a device says what to install."""
+    """If sounddevice is missing, the error of a device names the extra to install."""
     monkeypatch.setitem(sys.modules, "sounddevice", None)
 
     with pytest.raises(DeviceError, match=r"pip install 'inworld-sync\[audio\]'"):
@@ -117,7 +117,7 @@ def test_a_name_must_match_one_device(sound_card: SoundCard, device: str) -> Non
 
 
 def test_no_device_at_all(sound_card: SoundCard) -> None:
-    """A machine without any device raises an error."""
+    """If the machine has no device, Speaker() raises an error."""
     sound_card.unplug("built-in")
     sound_card.look()
 
@@ -126,7 +126,7 @@ def test_no_device_at_all(sound_card: SoundCard) -> None:
 
 
 def test_a_sounddevice_without_c_callbacks(sound_card: SoundCard) -> None:
-    """A version of sounddevice without C callbacks raises an error that names this version."""
+    """If sounddevice accepts no C callbacks, Speaker() raises an error with its version."""
     sound_card.module._StreamBase = lambda kind: SimpleNamespace()
 
     with pytest.raises(DeviceError, match=r"sounddevice 0\.5\.1 does not accept a C callback"):
@@ -145,7 +145,7 @@ def test_a_device_that_does_not_start_is_closed(
     closed: list[object] = []
     monkeypatch.setattr("support.sound_card._Stream.close", lambda self, **_: closed.append(self))
 
-    # The exception is kept. Its traceback keeps references to all objects of the call.
+    # The exception is kept, so its traceback keeps references to all objects of the call.
     with pytest.raises(DeviceError) as caught:
         Speaker()
 

@@ -2,7 +2,7 @@
 A speaker that plays with a program of the system.
 
 This test replaces the programs with scripts, because no sound system runs here. A script records
-its arguments and its input, in real time, like a player without a buffer.
+its arguments, and records its input as soon as the input arrives, like a player without a buffer.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def test_no_program(programs: Programs) -> None:
 
 
 def test_a_program_that_fails(programs: Programs) -> None:
-    """The error of a program has its exit status and its standard error."""
+    """If a program fails, the error has the program's standard error."""
     programs.install("paplay", FAILING)
 
     def play(speaker: ProgramSpeaker) -> None:

@@ -76,7 +76,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
     blocks = sound_card.streams[0].blocks
     counts = np.cumsum([np.count_nonzero(np.frombuffer(block.pcm, "<i2")) for block in blocks])
     for heard, moment in seen.items():
-        # A block counts from its first frame on, because a part of the block may have been heard.
+        # After the first frame of a block, all samples of the block are allowed in the count.
         due = [
             int(count)
             for block, count in zip(blocks, counts, strict=True)
@@ -86,7 +86,7 @@ def test_audio_is_counted_when_it_is_heard(sound_card: SoundCard) -> None:
 
 
 def test_several_sounds_follow_one_another(sound_card: SoundCard) -> None:
-    """Audio that is written while other audio plays is played completely after the other audio."""
+    """If new audio is written while old audio plays, the new audio follows the old audio."""
     with Speaker(RATE_HZ) as speaker:
         for _ in range(3):
             speaker.write(ramp(50))
@@ -390,7 +390,7 @@ def test_a_device_that_stops_calling_is_reopened(
 
 
 def test_on_change_may_use_the_speaker(sound_card: SoundCard) -> None:
-    """The handler on_change may use the speaker, because it is called without a lock."""
+    """The handler on_change may use the speaker, because the handler is called without a lock."""
     sound_card.plug_in("headset")
     sound_card.look()
     seen: list[int] = []

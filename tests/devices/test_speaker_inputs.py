@@ -1,4 +1,4 @@
-"""Several inputs share a speaker: their sum, counts, marks and levels."""
+"""Several inputs share a speaker. The tests check the sum, the counts, the marks and the levels."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_an_input_has_a_rate_of_its_own(sound_card: SoundCard) -> None:
 
 
 def test_a_live_playout_as_input(sound_card: SoundCard) -> None:
-    """A playout in live mode can be added to the mixer and removed again."""
+    """A caller's playout can be added to the mixer, and read again after the speaker is closed."""
     playout = Playout(RATE_HZ, output_format="f32")
     playout.push(steady(100, 700), item="call", end=True)
     with Speaker(RATE_HZ) as speaker:
@@ -141,7 +141,7 @@ def test_a_live_playout_as_input(sound_card: SoundCard) -> None:
 
 
 def test_closing_the_speaker_closes_all(sound_card: SoundCard) -> None:
-    """Closing the speaker ends a write to an input. The input's count does not change."""
+    """If the speaker is closed, a write to an input ends. The input's count does not change."""
     with Speaker(RATE_HZ) as speaker:
         other = speaker.add(buffer_ms=100)
         other.pause()
@@ -217,7 +217,7 @@ def test_playbacks_of_two_inputs_sound_together(sound_card: SoundCard) -> None:
 
 def test_marks_are_reported_when_they_are_heard(sound_card: SoundCard) -> None:
     """
-    A mark is reported by the next poll after the count of heard samples has reached it.
+    When the count of heard samples has reached a mark, the next poll reports this mark.
 
     ``test_heard_in_time`` compares this count with the time at which the device plays a sample.
     """
@@ -283,7 +283,7 @@ def test_marks_after_a_clear_count_on(sound_card: SoundCard) -> None:
 
 
 def test_closing_cancels_marks(sound_card: SoundCard) -> None:
-    """close() cancels a mark, even while a thread waits for it in poll()."""
+    """close() cancels a mark, even while another thread waits in poll()."""
     speaker = Speaker(RATE_HZ)
     speaker.mark("never", 1000)
     found: list[SpeakerMark] = []

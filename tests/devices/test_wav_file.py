@@ -160,7 +160,7 @@ def test_an_exception_leaves_a_partial_file(tmp_path: Path) -> None:
 
 
 def test_a_closed_sink_refuses_sound() -> None:
-    """A closed sink accepts no audio. It may be closed twice."""
+    """A closed sink accepts no audio. A second close() does nothing."""
     target = io.BytesIO()
     sink = WavSink(target, RATE_HZ)
     sink.close()

@@ -130,7 +130,7 @@ def test_calls_in_events(server: Emulator) -> None:
 
 @pytest.mark.parametrize("key", ["", "wrong"])
 def test_refused_credential(server: Emulator, key: str) -> None:
-    """A missing or wrong credential gets 401 with a text, as in the service."""
+    """A request with a missing or wrong credential gets 401 with a text, as from the service."""
     status, headers, body = post(server, {"model": "auto", "messages": USER}, key=key)
 
     assert (401, "text/plain", b"Unauthorized") == (status, headers["content-type"], body)
@@ -181,12 +181,12 @@ def test_invalid_requests(server: Emulator, fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"\xff", b"[" * 100_000])
 def test_no_json(server: Emulator, body: bytes) -> None:
-    """A body that is no JSON object gets 400."""
+    """A request whose body is not a JSON object gets 400."""
     assert 400 == post(server, body)[0]
 
 
 def test_unknown_voice(server: Emulator) -> None:
-    """A voice that does not exist gets 404."""
+    """A request for a voice that does not exist gets 404."""
     body = {"model": "auto", "messages": USER, "audio": {"voice": "Nobody"}}
     status, _, data = post(server, body)
 
@@ -253,7 +253,7 @@ def test_tools(server: Emulator) -> None:
     ],
 )
 def test_faults(fault: str, kind: type[Exception]) -> None:
-    """Each fault raises an error. The error has the part of the answer before the fault."""
+    """Each fault raises an error. If the answer has begun, the error has the received part."""
     server = Emulator(synthesizer=ToneSynthesizer(), faults=[fault])
     with server, client_of(server) as iw, pytest.raises(kind) as caught:
         list(iw.llm.stream("Count to twenty.", event_timeout=0.5))
@@ -319,7 +319,8 @@ def test_answers_of_an_endpoint() -> None:
 
 def test_endpoint_that_fails() -> None:
     """
-    If the endpoint fails before the first text, the client gets 502. A later error is an event.
+    If the endpoint fails before the first text, the client gets 502. A later error is sent as an
+    event.
     """
     error = b'data: {"error": {"message": "overloaded"}}\n\n'
     with chat_endpoint(error, sse({"content": "Once"}) + error) as (url, _):
@@ -335,7 +336,7 @@ def test_endpoint_that_fails() -> None:
 
 
 def test_reply_maker_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """If a reply maker of the user raises, the client gets 500, or a stream that has begun ends."""
+    """If a reply maker raises an error, the client gets 500. A stream that has begun ends."""
 
     def broken(request: ReplyRequest) -> Iterator[str]:
         if "late" in str(request.items):

@@ -87,14 +87,14 @@ def test_a_cloned_voice_is_a_voice(iw: Inworld) -> None:
 
 
 def test_realtime_accepts_a_cloned_voice(iw: Inworld) -> None:
-    """A session can have a cloned voice."""
+    """A realtime session can use a cloned voice."""
     voice = iw.voices.clone(wav_file(), name="Anna").voice
     with iw.realtime.connect(Session(voice=voice.id)) as session:
         assert "".join(session.send_message("Hi").text_stream())
 
 
 def test_the_recordings_choose_the_sound(server: Emulator, iw: Inworld) -> None:
-    """The same recordings make the same sound. Other recordings make another sound."""
+    """Voices from the same recordings sound the same. Other recordings give another sound."""
     ids = [
         iw.voices.clone(audio, name="Anna").voice.id
         for audio in (wav_file(4), wav_file(4), wav_file(5))

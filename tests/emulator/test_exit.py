@@ -1,4 +1,4 @@
-"""A process exits cleanly, even if its emulator still works and was not closed."""
+"""A process exits cleanly, even if its emulator is busy and was not closed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORK = {
     ),
     "conversation": "iw.realtime.connect().send_message('Count to 100').wait()",
 }
-# The script prints a line when the engines work, and exits a moment later.
+# The script starts the work on three threads, and exits a moment later.
 SCRIPT = """
 import sys, threading, time
 from inworld_sync import AudioConfig, Inworld

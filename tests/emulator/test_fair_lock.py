@@ -30,7 +30,7 @@ def queue_up(lock, name, served):
 
 
 def test_order():
-    """Threads get the lock in the order of requests. After a release, a thread queues again."""
+    """Threads get the lock in the order of requests. After a release, a thread must queue again."""
     lock, served = FairLock(), []
     assert lock.acquire(0)
     threads = [queue_up(lock, number, served) for number in range(5)]
@@ -68,7 +68,7 @@ def test_try():
 
 
 def test_context_manager(monkeypatch):
-    """A with statement raises if the lock cannot be acquired, and releases the lock at the end."""
+    """A with statement that cannot get the lock raises an error. Its end releases a held lock."""
     monkeypatch.setattr("inworld_sync.emulator.fair_lock._PATIENCE_SECONDS", 0.01)
     lock = FairLock()
     with lock, pytest.raises(TimeoutError, match="busy"), lock:

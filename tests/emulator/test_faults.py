@@ -83,7 +83,8 @@ def test_fault_in_the_query(server: Emulator) -> None:
     assert 1013 == caught.value.rcvd.code
 
 
-# (fault after two messages, the close code in the client's library or None without a CLOSE)
+# (fault after two messages, close code that the client's library reports). The code is None if no
+# CLOSE arrives.
 ENDS = [
     ("drop@2", None),
     ("reset@2", None),
@@ -109,7 +110,7 @@ def test_ends(server: Emulator, fault: str, code: int | None) -> None:
 
 @pytest.mark.parametrize(("fault", "code"), ENDS)
 def test_ends_over_tls(fault: str, code: int | None) -> None:
-    """Over TLS the connection ends in the same ways."""
+    """Over TLS, the connection ends in the same ways."""
     closes = [{"close_context": {}, "contextId": f"c{number}"} for number in range(4)]
     with Emulator(synthesizer=ToneSynthesizer(), tls=True, faults=["", fault]) as server:
         assert 2 == len(talk_over_tls(server, closes, count=2))
@@ -143,7 +144,7 @@ def test_frames_that_a_client_refuses(server: Emulator, fault: str, code: int) -
 
 
 def test_bad_json(server: Emulator) -> None:
-    """bad_json cuts off the end of one message. The next message is complete."""
+    """The fault ``bad_json`` cuts off the end of one message. The next message is complete."""
     server.faults.add("bad_json@1")
     with open_tts(server) as client:
         first, second, third = messages(client, 3)
@@ -155,14 +156,14 @@ def test_bad_json(server: Emulator) -> None:
 
 
 def test_binary(server: Emulator) -> None:
-    """binary sends a message in a binary frame."""
+    """The fault ``binary`` sends a message in a binary frame."""
     server.faults.add("binary@0")
     with open_tts(server) as client:
         assert [bytes, str] == [type(message) for message in messages(client, 2)]
 
 
 def test_fragments(server: Emulator) -> None:
-    """fragments divides one message into frames, and the client joins them."""
+    """The fault ``fragments`` divides one message into frames. The client joins these frames."""
     server.faults.add("fragments:3@0")
     with open_tts(server) as client:
         client.close("c0")
@@ -173,7 +174,7 @@ def test_fragments(server: Emulator) -> None:
 
 
 def test_duplicate_and_lose(server: Emulator) -> None:
-    """duplicate sends a message twice, and lose does not send a message."""
+    """The fault ``duplicate`` sends a message twice. The fault ``lose`` drops a message."""
     server.faults.add("duplicate@0,lose@1")
     with open_tts(server) as client:
         names = [json.loads(message)["result"]["contextId"] for message in messages(client, 3)]
@@ -208,7 +209,7 @@ def test_stall(server: Emulator) -> None:
 
 @pytest.mark.parametrize("fault", ["delay:0.05", "pause:0.15@1", "response_delay:0.15"])
 def test_delays(server: Emulator, fault: str) -> None:
-    """Each message is delayed, and all messages are received."""
+    """The messages are delayed by at least 0.15 s in total, and all messages are received."""
     server.faults.add(fault)
     started = time.monotonic()
     with open_tts(server) as client:
@@ -218,7 +219,7 @@ def test_delays(server: Emulator, fault: str) -> None:
 
 
 def test_slow(server: Emulator) -> None:
-    """slow limits the bytes per second."""
+    """The fault ``slow`` limits the bytes per second."""
     server.faults.add("slow:2000")
     with open_tts(server) as client:
         started = time.monotonic()
@@ -229,7 +230,7 @@ def test_slow(server: Emulator) -> None:
 
 @pytest.mark.parametrize("status", [401, 402, 403, 404, 429, 500, 503])
 def test_http_status(server: Emulator, status: int) -> None:
-    """http_status sends a status with a JSON body instead of the upgrade."""
+    """The fault ``http_status`` sends a status with a JSON body instead of the upgrade."""
     server.faults.add(f"http_status:{status}")
     with pytest.raises(InvalidStatus) as caught, open_tts(server):
         pass
@@ -319,7 +320,7 @@ def read_stream(server: Emulator, content: bytearray) -> None:
 
 
 def test_fatal_error_is_followed_by_close(server: Emulator) -> None:
-    """fatal_error sends an error, then CLOSE 1000."""
+    """The fault ``fatal_error`` sends an error, and then CLOSE 1000."""
     server.faults.add("fatal_error:7@0")
     with open_tts(server) as client:
         (message,) = messages(client, 1)

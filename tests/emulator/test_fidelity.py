@@ -92,7 +92,7 @@ def test_tokens() -> None:
 
 
 def test_words_with_their_punctuation() -> None:
-    """With word_tokens=False a word includes its punctuation, and white space is omitted."""
+    """With word_tokens=False, a word includes its punctuation, and white space is omitted."""
     with serve(word_tokens=False, chunk_ms=5000) as server, open_tts(server) as client:
         found = alignment_of(client, "Hello, it's  $12.50 (now)!", timestampType="WORD")
 
@@ -143,7 +143,7 @@ def test_accepted_fields(client: TtsClient, fields: dict[str, Any]) -> None:
     ],
 )
 def test_refused_fields(client: TtsClient, fields: dict[str, Any], words: str) -> None:
-    """Values that the service refuses get code 3."""
+    """A value that the service refuses causes a status with code 3."""
     client.create(**fields)
 
     status = client.result()["status"]
@@ -154,7 +154,7 @@ def test_refused_fields(client: TtsClient, fields: dict[str, Any], words: str) -
     "value", ["text", {"previousRequests": "text"}, {"previousRequests": ["text"]}]
 )
 def test_wrong_type_of_the_synthesis_context(client: TtsClient, value: object) -> None:
-    """A synthesis context that is not an object makes the message unreadable."""
+    """If the synthesis context has a wrong type, the answer is an error with code 3."""
     client.create(synthesisContext=value)
 
     assert 3 == client.receive()["error"]["code"]
@@ -200,7 +200,7 @@ def test_times_of_audio_deltas() -> None:
 
 
 def test_no_times_by_default(tone_server: Emulator) -> None:
-    """Without timestamp_type audio deltas have no times."""
+    """Without timestamp_type, audio deltas have no times."""
     with open_realtime(tone_server) as client:
         deltas = audio_deltas(client.ask("Say one two."))
 
@@ -209,7 +209,7 @@ def test_no_times_by_default(tone_server: Emulator) -> None:
 
 
 def test_times_in_camel_case() -> None:
-    """With camel_case_times the names of the times are in camelCase, as in TTS."""
+    """With camel_case_times, the names of the times are in camelCase, as in TTS."""
     with serve(realtime=RealtimeSettings(camel_case_times=True)) as server:
         with open_realtime(server) as client:
             client.update(providerData={"tts": {"timestamp_type": "CHARACTER"}})

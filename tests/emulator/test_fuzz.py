@@ -1,4 +1,4 @@
-"""Random and damaged requests cause no traceback; ``tests/fuzz_emulator.py`` runs for longer."""
+"""Random and damaged requests cause no traceback. ``tests/fuzz_emulator.py`` runs for longer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.tts_client import open_tts
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_fuzz(seed: int) -> None:
-    """After 150 connections with random requests the log is clean, and the server works."""
+    """After 150 connections with random requests, the log has no traceback. The server works."""
     counter = TracebackCounter()
     logger = logging.getLogger("inworld_sync")
     logger.addHandler(counter)

@@ -78,7 +78,7 @@ def test_percent_encoded_colon(tone_server: Emulator) -> None:
 
 
 def test_no_credential(tone_server: Emulator) -> None:
-    """Without a credential the upgrade is accepted, and the first message gets code 16."""
+    """Without a credential, the upgrade is accepted, and the first message gets code 16."""
     with open_tts(tone_server, headers={}) as client:
         error = fatal_error(client)
 
@@ -87,7 +87,7 @@ def test_no_credential(tone_server: Emulator) -> None:
     assert ("SESSION_TOKEN_INVALID", "NO_RETRY") == (detail["errorType"], detail["reconnectType"])
 
 
-# A wrong key, the key encoded twice, and forms that this endpoint does not accept.
+# A wrong key, a wrong key with the scheme Bearer, and a wrong key of only four characters.
 @pytest.mark.parametrize("header", ["Basic abcdefgh", "Bearer abcdefgh", "Basic abcd"])
 def test_bad_key(tone_server: Emulator, header: str) -> None:
     """
@@ -116,7 +116,7 @@ def test_other_query_names_are_no_credential(tone_server: Emulator, query: str) 
 
 
 def test_no_message_before_the_first_request(tone_server: Emulator) -> None:
-    """The server sends nothing on an idle connection with a bad key."""
+    """The server sends nothing on an idle connection without a credential."""
     with open_tts(tone_server, headers={}) as client, pytest.raises(TimeoutError):
         client.connection.recv(timeout=0.1)
 
@@ -151,7 +151,7 @@ def test_single_use_token(tone_server: Emulator) -> None:
 
 
 def test_unchecked_credentials() -> None:
-    """With check_credentials=False every client is accepted."""
+    """With check_credentials=False, every client is accepted."""
     settings = Settings(check_credentials=False)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -95,7 +95,7 @@ def test_whole_containers(peer: HttpPeer, encoding: str) -> None:
 
 
 def test_whole_timestamps(peer: HttpPeer) -> None:
-    """timestampType works for a request of one whole file too."""
+    """A request for one whole file may also have a timestampType."""
     _, answer, _ = peer.ask("POST", "/tts/v1/voice", {**REQUEST, "timestampType": "WORD"})
 
     words = answer["timestampInfo"]["wordAlignment"]["words"]
@@ -163,7 +163,7 @@ def test_errors(peer: HttpPeer, change: dict[str, Any], status: int, code: int, 
 
 
 def test_unknown_names_in_enums_are_ignored(peer: HttpPeer) -> None:
-    """Over HTTP an unknown name of an enum is treated as a missing field."""
+    """Over HTTP, an unknown name of an enum is treated as a missing field."""
     status, _, _ = peer.ask("POST", "/tts/v1/voice", {**REQUEST, "timestampType": "SYLLABLE"})
 
     assert 200 == status
@@ -178,7 +178,7 @@ def test_body_is_not_a_request(peer: HttpPeer, body: bytes) -> None:
 
 
 def test_no_credential(tone_server: Emulator) -> None:
-    """Without a credential the response is 401 with code 16 and a challenge in the headers."""
+    """Without a credential, the response is 401 with code 16 and a challenge in the headers."""
     peer = HttpPeer(tone_server)
     peer.headers = {}
     status, body, response = peer.ask("GET", "/tts/v1/voices")
@@ -189,7 +189,7 @@ def test_no_credential(tone_server: Emulator) -> None:
 
 
 def test_bad_key(peer: HttpPeer) -> None:
-    """With a bad key the response is 403 with code 7 and the first four characters of the key."""
+    """With a bad key, the response is 403 with code 7, and has only the start of the key."""
     status, body, _ = peer.ask("GET", "/tts/v1/voices", Authorization="Basic abcdefgh")
 
     assert (403, 7) == (status, body["code"])
@@ -197,7 +197,7 @@ def test_bad_key(peer: HttpPeer) -> None:
 
 
 def test_key_as_bearer(peer: HttpPeer, tone_server: Emulator) -> None:
-    """Over HTTP the key works as a bearer token too."""
+    """Over HTTP, the key works as a bearer token too."""
     status, _, _ = peer.ask("GET", "/tts/v1/voices", Authorization=f"Bearer {tone_server.api_key}")
 
     assert 200 == status
@@ -346,7 +346,7 @@ def preflight(peer: HttpPeer, path: str, **headers: str) -> http.client.HTTPResp
 
 
 def test_preflight(peer: HttpPeer) -> None:
-    """The response allows a page to send the request with the requested headers."""
+    """The response to a preflight allows a page to send the request with certain headers."""
     asked = "authorization,content-type"
     response = preflight(peer, "/tts/v1/voice:stream", **{"Access-Control-Request-Headers": asked})
 

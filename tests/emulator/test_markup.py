@@ -17,7 +17,7 @@ from support.realtime_client import open_realtime
 from support.tone import ToneSynthesizer, tone_seconds
 from support.tts_client import TtsClient, audio_of, open_tts
 
-# (text, the text that is spoken)
+# (text, the text that is spoken, or None if nothing is removed)
 SPOKEN = [
     ("Plain text, with (brackets) and a 2*3*4 product.", None),
     ("[happy] Hello.", " Hello."),
@@ -33,7 +33,7 @@ SPOKEN = [
 
 @pytest.mark.parametrize(("text", "spoken"), SPOKEN)
 def test_removed_markup(text: str, spoken: str | None) -> None:
-    """Tags and marks are removed; text that only looks similar stays."""
+    """Tags and emphasis marks are removed. Text that only looks like markup is not changed."""
     (passage,) = read_markup(text)
 
     assert (spoken or text) == passage.text
@@ -62,7 +62,7 @@ def test_pauses(text: str, passages: list[tuple[str, float]]) -> None:
     [("/kriːt/", True), ("/ˈhɛloʊ/,", True), ("and/or", False), ("/usr/bin", False), ("//", False)],
 )
 def test_phonetic(word: str, expected: bool) -> None:
-    """One word in slashes with phonetic symbols is phonetic spelling."""
+    """A word in slashes is phonetic spelling if it has phonetic symbols."""
     assert expected == is_phonetic(word)
 
 
@@ -102,7 +102,7 @@ def test_words_and_pause_on_the_wire(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("encoding", ["PCM", "LINEAR16", "WAV", "MP3", "OGG_OPUS", "FLAC", "MULAW"])
 def test_markup_without_text(client: TtsClient, encoding: str) -> None:
-    """If a text is only markup, there are no words, and its flush completes in every encoding."""
+    """If a text is only markup, there are no words, and the flush completes in every encoding."""
     audio = {"audioEncoding": encoding, "sampleRateHertz": 24000}
     results = speak(client, "[happy] <break/>", timestampType="WORD", audioConfig=audio)
 
@@ -173,7 +173,7 @@ def test_unreadable_text(text: str) -> None:
 
 
 def test_partly_readable_text() -> None:
-    """The status of a success names the characters that were left out."""
+    """If only some characters cannot be spoken, the status of the flush names them."""
     with Emulator(synthesizer=EnglishTones()) as server, open_tts(server) as client:
         status = speak(client, "Hello 世界 and 世.")[-1]["status"]
 

@@ -171,7 +171,7 @@ def test_redirect_to_another_origin(realtime: RealtimeClient) -> None:
 
 
 def test_endless_pages(realtime: RealtimeClient) -> None:
-    """The listing of a server with endless pages of tools fails after a limited number of pages."""
+    """If a server has endless pages of tools, the listing fails after a limited number of pages."""
 
     def respond(request: bytes) -> bytes:
         return mcp_result(request, {"tools": [], "nextCursor": "again"})
@@ -183,7 +183,7 @@ def test_endless_pages(realtime: RealtimeClient) -> None:
 
 
 def test_too_many_tools(realtime: RealtimeClient) -> None:
-    """The listing of too many tools fails."""
+    """If a server has 1001 tools, the listing fails."""
     tools = [{"name": f"tool_{number}"} for number in range(1001)]
     with http_server(lambda request: mcp_result(request, {"tools": tools})) as (url, _):
         assert failed(listing(realtime, url))
@@ -198,7 +198,7 @@ def test_too_large_response(realtime: RealtimeClient, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("wait", ["listing", "call"])
 def test_close_during_a_request(wait: str) -> None:
-    """A request to a server that never responds ends when the emulator closes."""
+    """If a server never responds, the request ends when the emulator closes."""
 
     def respond(request: bytes) -> bytes:
         tool = {"name": "look_up_order", "description": "Look up an order.", "inputSchema": {}}
@@ -236,7 +236,7 @@ def chat_session(url: str, **options: Any) -> Emulator:
 
 
 def test_redirect_of_a_chat_endpoint() -> None:
-    """The key of a chat endpoint is not sent to another origin."""
+    """If a chat endpoint sends a redirect, its key is not sent to another origin."""
     with http_server(response(b"{}")) as (other, stolen):
         moved = response(b"", "307 Temporary Redirect", f"Location: {other}")
         with http_server(moved) as (url, requests), chat_session(url, api_key="secret") as server:
@@ -249,7 +249,7 @@ def test_redirect_of_a_chat_endpoint() -> None:
 
 
 def test_close_during_a_chat_reply() -> None:
-    """A request to a chat endpoint that never responds ends when the emulator closes."""
+    """If a chat endpoint never responds, the request ends when the emulator closes."""
     waiting, released = threading.Event(), threading.Event()
     before = emulator_threads()
 
@@ -300,7 +300,7 @@ def test_timeout_without_a_byte() -> None:
 
 
 def test_slow_headers() -> None:
-    """Single bytes within the timeout do not extend the time for the whole request."""
+    """A server that sends single bytes cannot extend the time limit of the whole request."""
     started = time.monotonic()
 
     def drip(peer: Peer) -> None:

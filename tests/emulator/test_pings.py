@@ -121,7 +121,7 @@ def test_pings_are_answered_while_an_engine_loads(use: Use, loading: Loading) ->
 
 
 def test_pings_are_answered_while_an_engine_works() -> None:
-    """A recognizer that needs long for a turn of Realtime does not delay pongs."""
+    """Pongs are sent while a recognizer works on a turn of a realtime session."""
     recognizer = ScriptedRecognizer("hello")
     recognizer.may_answer.clear()
     engine = engine_for(recognizer)

@@ -59,7 +59,7 @@ def test_one_recording() -> None:
 
 
 def test_speaking_rate() -> None:
-    """The speaking rate divides the duration of prepared speech too."""
+    """The duration of prepared speech is divided by the speaking rate too."""
     text = "One two three four five."
     with Emulator(synthesizer=ToneSynthesizer(), settings=SETTINGS) as server:
         normal, fast = (spoken(server, text, speakingRate=rate)[0] for rate in (1.0, 1.5))

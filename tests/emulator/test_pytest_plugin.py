@@ -33,7 +33,7 @@ def run(folder: Path, test: str, conftest: str = "") -> tuple[int, str]:
 
 
 def test_fixture(tmp_path: Path) -> None:
-    """The fixture inworld_local needs no import and is a running server."""
+    """The fixture inworld_local is available without an import. It is a running server."""
     code, shown = run(tmp_path, USES_THE_FIXTURE)
 
     assert 0 == code, shown
@@ -50,7 +50,7 @@ def test_fixture_without_the_extra(tmp_path: Path) -> None:
 
 
 def test_plugin_is_light() -> None:
-    """Importing the plugin imports neither the server nor any of its libraries."""
+    """The import of the plugin imports neither the server nor a library of the server."""
     code = (
         "import sys, inworld_sync.emulator.pytest_plugin\n"
         "names = ('websockets', 'numpy', 'onnxruntime', 'inworld_sync.emulator.server')\n"

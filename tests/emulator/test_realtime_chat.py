@@ -86,7 +86,7 @@ def session(endpoint: ChatEndpoint, **options: Any) -> Iterator[RealtimeClient]:
 
 
 def test_reply() -> None:
-    """The endpoint's text is the reply, piece by piece, and the request has the conversation."""
+    """The reply has the endpoint's pieces of text. The request has the conversation."""
     endpoint = ChatEndpoint([{"role": "assistant"}, {"content": "Good "}, {"content": "day."}])
     with session(endpoint, model="tiny", api_key="k") as client:
         events = client.ask("Hi there!")
@@ -146,7 +146,7 @@ def message_of(endpoint: ChatEndpoint) -> dict[str, Any]:
 
 
 def test_endpoint_that_does_not_stream() -> None:
-    """A response may be one JSON object that has a whole tool call without an index."""
+    """The endpoint may answer with one JSON object. Its tool call may have no index."""
     call = {"id": "1", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}
     answer = {"choices": [{"message": {"content": None, "tool_calls": [call]}}]}
     item = message_of(ChatEndpoint(answer))

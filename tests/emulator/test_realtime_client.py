@@ -1,4 +1,4 @@
-"""The package's client and the emulator implement the same protocol separately."""
+"""The package's client works with the emulator. The two share no code for the protocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get_weather(city: str) -> str:
 
 @pytest.fixture
 def session() -> Iterator[RealtimeSession]:
-    """Open a session with replies at twenty times real time, and scripted speech at 16 kHz."""
+    """Open a session with a scripted recognizer. Replies arrive at 20 times real time."""
     engine = engine_for(ScriptedRecognizer("What is the weather in Oslo?", "hello"))
     settings = Session(
         input_format=PcmFormat(16000),
@@ -150,7 +150,7 @@ def test_quirks(quirk: dict[str, bool]) -> None:
     ) as server:
         with Inworld(base_url=server.url, api_key=server.api_key) as iw:
             with iw.realtime.connect(session) as rt:
-                rt.cancel()  # a refused cancel is no error of the session
+                rt.cancel()  # a refused cancel is not an error of the session
                 hello = rt.send_message("Hello!").wait(PATIENCE_SECONDS)
                 told = rt.subscribe()
                 rt.send_audio(sound(20, 0.8, word=1) + sound(40, 0.0), 16000)
@@ -178,7 +178,7 @@ def test_every_quirk_is_tested() -> None:
     """The table above has each switch of the emulator that a client can notice."""
     switches = {field.name for field in attrs.fields(RealtimeSettings) if field.type == "bool"}
 
-    # The table lacks two switches. Without explains_failures, errors have no code. The switch
+    # Two switches are not in the table. The next test uses the switch explains_failures. The switch
     # calls_apply_session concerns calls over WebRTC only.
     assert switches - {"explains_failures", "calls_apply_session"} == set(QUIRKS[-1])
 

@@ -34,7 +34,7 @@ def said_in(events: list[Event]) -> str:
 
 
 def test_memory_cycle(realtime: RealtimeClient) -> None:
-    """After the configured number of turns the server sends an update with the memory."""
+    """After the configured number of turns, the server sends an update with the memory."""
     memory = {"enabled": True, "turn_interval": 2}
     realtime.update(output_modalities=["text"], providerData={"memory": memory})
     realtime.ask("My name is Alice.")
@@ -51,7 +51,7 @@ def test_memory_cycle(realtime: RealtimeClient) -> None:
 
 
 def test_memory_after_its_items_are_removed(realtime: RealtimeClient) -> None:
-    """With trimming, the items are removed and the facts are kept and used."""
+    """With trimming, items of the conversation are removed, but their facts are kept and used."""
     memory = {
         "enabled": True,
         "turn_interval": 1,
@@ -67,7 +67,7 @@ def test_memory_after_its_items_are_removed(realtime: RealtimeClient) -> None:
 
 
 def test_no_memory(realtime: RealtimeClient) -> None:
-    """Without memory the server sends no update by itself."""
+    """If memory is not enabled, the server sends no update by itself."""
     realtime.update(output_modalities=["text"])
     for _ in range(6):
         realtime.ask("My name is Alice.")
@@ -97,7 +97,7 @@ def backchannel_of(options: dict[str, Any], windows: int = 150) -> list[Event]:
 
 
 def test_backchannel() -> None:
-    """During a long turn a short phrase is sent, in PCM at 24 kHz and at half volume."""
+    """During a long turn, a short phrase is sent, in PCM at 24 kHz and at half volume."""
     events = backchannel_of({"allowed_phrases": ["yes"], "max_per_turn": 1})
 
     pcm = b"".join(base64.b64decode(event["delta"]) for event in events if "delta" in event)
@@ -225,7 +225,7 @@ def test_disconnect_during_a_reply() -> None:
             client.next("response.output_audio.delta")
 
 
-# Each of these values is wrong for every field of providerData.
+# Values that are wrong for most fields of providerData.
 ODD = [1e308, -1, "x", [], {}, None]
 
 

@@ -127,7 +127,7 @@ def test_call(realtime: RealtimeClient, mcp: McpServer) -> None:
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> None:
-    """By default a call needs approval, and a refused call is not made."""
+    """By default, a call needs approval. A refused call is not made."""
     list_tools(realtime, mcp.url)
     request = realtime.ask("Where is my order 42?")[-1]["response"]["output"][-1]
     answer = {
@@ -152,7 +152,7 @@ def test_approval(realtime: RealtimeClient, mcp: McpServer, approve: bool) -> No
 
 
 def test_failing_tool(realtime: RealtimeClient, mcp: McpServer) -> None:
-    """A tool that fails is reported as failed, with its message."""
+    """If a tool fails, the call is reported as failed, with the message of the tool."""
     list_tools(realtime, mcp.url, require_approval={"never": {"tool_names": ["break_things"]}})
     events = realtime.ask("Break things, please.")
 

@@ -62,7 +62,7 @@ def test_call(iw: Inworld, shop: str) -> None:
 
 
 def test_failing_tool(iw: Inworld, shop: str) -> None:
-    """A tool that raises is reported as failed, with its message, and the session continues."""
+    """If a tool raises an error, the call fails with this error, and the session continues."""
     with iw.realtime.connect(session(shop, "never")) as rt:
         await_tools(rt)
         rt.send_message("Break things, please.").wait(PATIENCE_SECONDS)

@@ -16,7 +16,7 @@ from inworld_sync.emulator.realtime.settings import RealtimeSettings
 from support.realtime_client import Event, RealtimeClient, kinds_of, open_realtime
 from support.tone import ToneSynthesizer, tone_seconds
 
-# The order of the service from response.created to response.done.
+# The kinds of events in the order of the service, from response.created to response.done.
 SPOKEN = [
     "response.created",
     "response.output_item.added",
@@ -52,7 +52,7 @@ def with_quirk(**settings: Any) -> Emulator:
 
 
 def test_spoken_reply(realtime: RealtimeClient) -> None:
-    """The events of a spoken reply and its transcript have the order of the service."""
+    """A spoken reply has audio and a transcript, and its events have the order of the service."""
     realtime.write("Hi there!")
     realtime.until("conversation.item.done")
     realtime.send("response.create")
@@ -204,7 +204,7 @@ def test_next_response_right_after_cancel(paced: RealtimeClient) -> None:
 
 
 def test_responses_follow_each_other() -> None:
-    """A response begins after response.done of the previous response, which was cancelled."""
+    """After a cancel, the next response begins only after the cancelled response has ended."""
     may_end = threading.Event()
 
     def slow_to_end(request: ReplyRequest) -> Iterator[ReplyPart]:
@@ -307,7 +307,7 @@ def test_truncate_g711_on_24khz(realtime: RealtimeClient) -> None:
 
 @pytest.mark.parametrize("end_ms", [60_000, -1])
 def test_truncate_out_of_range(realtime: RealtimeClient, end_ms: int) -> None:
-    """A truncation beyond the end of the audio is refused."""
+    """A truncation before the start or after the end of the audio is refused."""
     item_id = realtime.ask("Hi there!")[-1]["response"]["output"][0]["id"]
     realtime.send(
         "conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=end_ms
@@ -317,7 +317,7 @@ def test_truncate_out_of_range(realtime: RealtimeClient, end_ms: int) -> None:
 
 
 def test_delete(realtime: RealtimeClient) -> None:
-    """A deleted item is acknowledged and removed."""
+    """The deletion of an item is acknowledged, and the item is removed."""
     realtime.write("Forget me.", id="mine")
     realtime.send("conversation.item.delete", item_id="mine")
     assert "mine" == realtime.next("conversation.item.deleted")["item_id"]
@@ -395,7 +395,7 @@ def test_quirks(settings: dict[str, Any], shows: Any) -> None:
 
 
 def test_failing_reply() -> None:
-    """If a reply maker raises, the response fails with details, and the session continues."""
+    """If a reply maker raises an error, the response fails, and the session continues."""
 
     def broken(request: ReplyRequest) -> Iterator[ReplyPart]:
         yield "So far so good."
@@ -412,7 +412,7 @@ def test_failing_reply() -> None:
 
 
 def test_unexplained() -> None:
-    """With certain settings, failures and errors are sent without reasons."""
+    """Without explains_failures and explains_errors, failures and errors have no reasons."""
     with with_quirk(explains_failures=False, explains_errors=False, max_responses=1) as server:
         with open_realtime(server) as client:
             client.ask("Hi there!")

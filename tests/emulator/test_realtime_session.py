@@ -163,7 +163,7 @@ def test_unknown_events(realtime: RealtimeClient, message: str | bytes, code: st
 
 @pytest.mark.parametrize("path", ["/v1/realtime", "/api/v1/realtime"])
 def test_alias_paths(tone_server: Emulator, path: str) -> None:
-    """The paths of OpenAI's service accept a bearer token and a model, and have no quirks."""
+    """OpenAI's paths accept a bearer token and a model, and use OpenAI's names of parts."""
     headers = {"Authorization": f"Bearer {tone_server.api_key}"}
     with open_realtime(tone_server, f"{path}?model=gpt-x", headers) as client:
         session = client.update(output_modalities=["text"])
@@ -190,7 +190,7 @@ def test_beta_field_names(tone_server: Emulator) -> None:
 
 
 def test_legacy_name_in_an_object_is_silent(realtime: RealtimeClient) -> None:
-    """``{"type": "pcm16"}`` is accepted and produces no audio, as in the service."""
+    """The format ``{"type": "pcm16"}`` is accepted and produces no audio, as in the service."""
     realtime.update(audio={"output": {"format": {"type": "pcm16"}}})
 
     types = [event["type"] for event in realtime.ask("Hi there!")]

@@ -199,7 +199,7 @@ def test_variants(settings: dict[str, bool], expected: dict[str, Any]) -> None:
     ],
 )
 def test_greeting(realtime: RealtimeClient, text: str, reply: str) -> None:
-    """A request for a greeting gets a greeting. Other texts are repeated on request."""
+    """A request for a greeting gets a greeting. A request to say another text gets this text."""
     realtime.update(output_modalities=["text"])
     output = realtime.ask(text)[-1]["response"]["output"]
 

@@ -27,7 +27,7 @@ HELLO, BOB, COUNT = (sound(20, word=number) for number in (1, 2, 3))
 def session(
     turn_detection: dict[str, Any] | None, *, pace: float = 0, **quirks: Any
 ) -> Iterator[RealtimeClient]:
-    """Yield a session with scripted speech at 16 kHz. Replies are written unless a pace is set."""
+    """Yield a session with a scripted recognizer. Replies are spoken only if a pace is set."""
     recognizer = ScriptedRecognizer("hello", "Bob.", "Count to ninety.")
     settings = Settings(pace=pace, realtime=RealtimeSettings(**quirks))
     with Emulator(
@@ -119,7 +119,7 @@ def test_silence_of_server_vad() -> None:
 
 
 def test_rolling_transcription() -> None:
-    """Every partial transcript has the whole turn."""
+    """Every partial transcript has all words of the turn so far."""
     with session({"type": "server_vad"}) as client:
         client.hear(HELLO + BOB + SILENCE)
         rolling = deltas_of(client.until(f"{TRANSCRIPTION}.completed"))
@@ -148,7 +148,7 @@ def test_no_transcription() -> None:
 
 
 def test_no_response_wanted() -> None:
-    """With ``create_response`` false the client requests the response."""
+    """If ``create_response`` is false, a response is created only when the client requests it."""
     with session({"type": "server_vad", "create_response": False}) as client:
         client.hear(HELLO + SILENCE)
         client.until(f"{TRANSCRIPTION}.completed")
@@ -182,7 +182,7 @@ def test_interruption() -> None:
 
 
 def test_no_interruption_wanted() -> None:
-    """With ``interrupt_response`` false the reply continues, and the next reply follows."""
+    """If ``interrupt_response`` is false, speech does not end a reply. The next reply follows."""
     detection = {"type": "server_vad", "interrupt_response": False}
     with session(detection, pace=40) as client:
         client.hear(HELLO + SILENCE + BOB + SILENCE)
@@ -203,7 +203,7 @@ def test_noise_without_words() -> None:
 
 @pytest.mark.parametrize("milliseconds", [0, 96])
 def test_commit_of_too_little(milliseconds: int) -> None:
-    """A commit needs 100 ms of audio."""
+    """A commit of less than 100 ms of audio is refused."""
     with session(None) as client:
         client.hear(sound(milliseconds // WINDOW_MS))
         client.send("input_audio_buffer.commit")

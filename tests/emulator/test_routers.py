@@ -46,7 +46,7 @@ def send(
 
 
 def test_models(server: Emulator) -> None:
-    """The list has the fields of the documentation."""
+    """The list of models has the fields of the documentation."""
     status, body = send(server, "GET", "/llm/v1alpha/models")
 
     assert 200 == status
@@ -81,7 +81,7 @@ def test_update_mask(server: Emulator) -> None:
 
 
 def test_pages(server: Emulator) -> None:
-    """The list of routers has pages."""
+    """The list of routers is returned in pages."""
     for name in ("a", "b", "c"):
         assert 200 == send(server, "POST", body={**ROUTER, "name": name})[0]
     first = send(server, "GET", f"{PATH}?page_size=2")[1]

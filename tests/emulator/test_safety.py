@@ -89,7 +89,7 @@ def test_own_web_page(tone_server: Emulator, origin: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_name_of_another_site(tone_server: Emulator, path: str) -> None:
-    """A site cannot use the server by DNS rebinding, under a host name of the site."""
+    """A request with the host name of another site is refused, so DNS rebinding does not work."""
     host = f"evil.example:{tone_server.port}"
     key = f"Basic {tone_server.api_key}"
 
@@ -112,7 +112,7 @@ def test_http_of_a_foreign_web_page(tone_server: Emulator) -> None:
 
 @pytest.mark.parametrize("allowed", ["pages.example", "*"])
 def test_allowed_hosts(allowed: str) -> None:
-    """allowed_hosts accepts further names, in Origin and in Host."""
+    """The hosts in allowed_hosts are accepted in Origin and in Host."""
     with serve(allowed_hosts=(allowed,)) as server:
         assert 101 == status_of(server, Origin="https://pages.example")
         assert 101 == status_of(server, Host="pages.example")
@@ -234,7 +234,7 @@ def test_no_thread_left_for_a_response(
 
 
 def test_pings_of_a_client_that_never_reads() -> None:
-    """The server stops reading a client when too many pongs wait for that client."""
+    """The server stops reading from a client when too many pongs wait for that client."""
     with serve() as server:
         with upgrade(server, Authorization=f"Basic {server.api_key}") as sock:
             sock.settimeout(2)

@@ -81,13 +81,13 @@ def test_wrong_arguments(arguments: dict[str, object], words: str) -> None:
 
 
 def test_other_hosts_with_allow_remote() -> None:
-    """With allow_remote=True the server listens on the given address."""
+    """With allow_remote=True, the server listens on the given address."""
     with Emulator("0.0.0.0", allow_remote=True) as server:
         assert server.port
 
 
 def test_no_address_before_start() -> None:
-    """Reading the address before the start is an error."""
+    """If the address is read before the start, an error is raised."""
     with pytest.raises(LocalProtocolError, match="start"):
         _ = Emulator().url
 
@@ -115,7 +115,7 @@ def test_start_again(quiet: None) -> None:
 
 
 def test_engines_are_not_loaded_at_start() -> None:
-    """Starting and closing a server imports no engine and no library of an engine."""
+    """The start and the close of a server import no engine and no library of an engine."""
     code = (
         "import sys; from inworld_sync.emulator import Emulator\n"
         "with Emulator(): pass\n"
@@ -127,7 +127,7 @@ def test_engines_are_not_loaded_at_start() -> None:
 
 
 def test_package_is_light() -> None:
-    """Importing the emulator's package does not import the libraries of the server."""
+    """The import of the emulator's package does not import the libraries of the server."""
     code = "import sys, inworld_sync.emulator; print('websockets' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
@@ -376,8 +376,8 @@ def test_many_connections_at_once() -> None:
     assert [5] * 20 == done
 
 
-# The code of two cases: the server waits until the engine has finished a sentence, or the server
-# does not wait.
+# The code of two cases. In the first case, the server waits until the engine has finished a
+# sentence. In the second case, the server does not wait.
 PATIENCE = ["", "server._JOIN_SECONDS = server._GRACE_SECONDS = context._JOIN_SECONDS = 0.0"]
 
 

@@ -87,7 +87,7 @@ def test_duration(engine: Synthesizer, text: str, least: float, most: float) -> 
 
 
 def test_sentence_by_sentence(engine: Synthesizer) -> None:
-    """Speech is generated sentence by sentence; abbreviations do not end a sentence."""
+    """Speech is generated sentence by sentence. Abbreviations do not end a sentence."""
     text = "Dr. Smith is here. Is he? Yes!\nA new line"
     sentences = said(engine, text)
 
@@ -186,7 +186,7 @@ def test_voices_differ(engine: Synthesizer) -> None:
 
 def test_voices_fit_their_description(engine: Synthesizer) -> None:
     """
-    The pitch of male voices is below 165 Hz, and that of female voices is above 185 Hz.
+    The pitch of male voices is below 165 Hz. The pitch of female voices is above 185 Hz.
 
     The voices nearest to these limits are Aarav (149 Hz) and Ashley (208 Hz). Rounding in an
     engine changes a pitch by about 1 Hz.
@@ -219,12 +219,12 @@ def test_speaking_rate(engine: Synthesizer, rate: float) -> None:
 
 @pytest.mark.parametrize("text", ["こんにちは", "🎉", "***", "...", "-", "\u200b x"])
 def test_unreadable_text_is_a_pause(engine: Synthesizer, text: str) -> None:
-    """Text that is not English is a short pause, not an error."""
+    """Text that cannot be read becomes a short pause, and raises no error."""
     assert 0 < seconds_of(said(engine, text)) < 2
 
 
 def test_long_text_without_an_end(engine: Synthesizer) -> None:
-    """2000 characters without a full stop are spoken whole, at the usual speed."""
+    """A text of 2000 characters without a full stop is spoken completely, at the usual speed."""
     text = "one two three four five six seven eight nine ten " * 40
     sentences = said(engine, text)
 

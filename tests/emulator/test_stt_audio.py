@@ -31,7 +31,7 @@ def pcm(rate_hz: int = RATE_HZ) -> bytes:
 
 
 def stereo() -> bytes:
-    """Return the sentence in both channels."""
+    """Return stereo audio with the sentence in both channels."""
     return np.frombuffer(pcm(48_000), "<i2").repeat(2).tobytes()
 
 
@@ -112,7 +112,7 @@ def test_cut_file(speech_server: Emulator) -> None:
 
 
 def ask(server: Emulator, **body: Any) -> tuple[int, dict[str, Any]]:
-    """Send a request over HTTP; return the status and the JSON of the response."""
+    """Send a request over HTTP. Return the status and the JSON of the response."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Authorization": f"Basic {server.api_key}"}
     connection.request("POST", "/stt/v1/transcribe", json.dumps(body), headers)

@@ -38,7 +38,7 @@ def client() -> Iterator[SttClient]:
 
 
 def fatal(client: SttClient) -> dict[str, Any]:
-    """Return the error of the next message; a CLOSE frame with code 1000 must follow."""
+    """Return the error of the next message. A CLOSE frame with code 1000 must follow."""
     message = client.receive()
     assert "error" in message, message
     with pytest.raises(ConnectionClosedOK) as caught:
@@ -87,7 +87,7 @@ def test_config_is_not_answered(client: SttClient) -> None:
 
 
 def test_words_only_on_request(client: SttClient) -> None:
-    """Without includeWordTimestamps a final transcript has no words."""
+    """Without includeWordTimestamps, a final transcript has no words."""
     client.configure(modelId=SONIOX)
     client.audio(HELLO)
 
@@ -143,7 +143,7 @@ def test_manual_turns(client: SttClient) -> None:
 
 
 def test_turn_settings(client: SttClient) -> None:
-    """If the configuration requires a silence longer than the pause, the pause ends no turn."""
+    """A pause that is shorter than the configured silence does not end a turn."""
     client.configure(inworldSttV1Config={"minEndOfTurnSilenceWhenConfident": 2000})
     client.audio(HELLO + sound(20, 1.0, word=2) + SILENCE)
 
@@ -195,7 +195,7 @@ def test_voice_profile(client: SttClient) -> None:
 
 @pytest.mark.parametrize("top_n", [None, 2])
 def test_size_of_the_voice_profile(client: SttClient, top_n: int | None) -> None:
-    """Without topN a profile has up to ten labels of each kind; the emulator knows three ages."""
+    """Without topN, a profile has at most ten labels of each kind. The emulator has three ages."""
     profile = {"enableVoiceProfile": True, "topN": top_n}
     client.configure(voiceProfileConfig=profile)
     client.audio(HELLO)
@@ -371,7 +371,7 @@ def test_cut_samples(client: SttClient) -> None:
 
 
 def test_inactivity(client: SttClient) -> None:
-    """After the configured time without audio the turn ends, and the connection is closed."""
+    """After the configured time without audio, the turn ends, and the connection is closed."""
     client.configure(inactivityTimeoutSeconds=1)
     client.audio(sound(10, 0.0) + sound(20, 1.0, word=1))
 
@@ -401,7 +401,7 @@ def test_rate_limit() -> None:
 
 
 def test_rate_of_arrival() -> None:
-    """Chunks are counted when they arrive. A burst may have as many chunks as a second may have."""
+    """Chunks are counted when they arrive. A burst may use the limit of one second at once."""
     rate = _ChunkRate(8)
     for number in range(50):
         rate.count(number / 8)

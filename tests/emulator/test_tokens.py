@@ -50,7 +50,7 @@ def test_a_single_use_token(inworld_local: Emulator) -> None:
 
 
 def test_a_single_use_token_on_a_websocket(tone_server: Emulator) -> None:
-    """A browser sends a single-use token as a subprotocol; the token opens one connection."""
+    """A browser sends a single-use token as a subprotocol. The token opens one connection."""
     with Inworld(tone_server.api_key, base_url=tone_server.url) as iw:
         token = iw.tokens.mint("single_use", lifetime=60).token
 
@@ -84,7 +84,7 @@ def test_a_credential_that_renews_itself(inworld_local: Emulator) -> None:
 
 
 def test_another_key(inworld_local: Emulator) -> None:
-    """A signature by another key is refused; the error does not show the secret."""
+    """A signature by another key is refused. The error does not show the secret."""
     with Inworld("id:another-secret", base_url=inworld_local.url) as iw:
         for kind in ("jwt", "session", "single_use"):
             with pytest.raises(AuthError) as raised:

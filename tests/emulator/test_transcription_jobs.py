@@ -41,7 +41,7 @@ def iw(server: Emulator) -> Iterator[Inworld]:
 
 def post(server: Emulator, body: bytes, content_type: str) -> tuple[int, dict[str, Any]]:
     """
-    Send an upload without the code of the package; return the status and the body of the answer.
+    Send an upload without the code of the package. Return the status and the body of the answer.
     """
     call = urllib.request.Request(
         f"{server.url}/stt/v1/transcribe:async",
@@ -83,7 +83,7 @@ def test_states(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
 
 
 def test_limit_of_running_jobs(iw: Inworld, recognizer: ScriptedRecognizer) -> None:
-    """One job more than the limit is refused with status 429; the end of a job makes room."""
+    """A job above the limit is refused with status 429. After a job ends, a new job is accepted."""
     recognizer.may_answer.clear()
     jobs = [iw.transcriptions.submit(AUDIO, sample_rate_hz=16000) for _ in range(2)]
     with pytest.raises(QuotaError, match="limit of the plan"):

@@ -23,7 +23,7 @@ TONE_HZ = 200
 
 
 def spoken(client: TtsClient, text: str = TEXT, **audio: Any) -> list[bytes]:
-    """Speak a text in a new context; return its chunks."""
+    """Speak a text in a new context. Return the chunks of audio."""
     client.create(audioConfig=audio)
     client.text(text)
     client.close()
@@ -43,7 +43,7 @@ def decoded(data: bytes) -> tuple[np.ndarray[Any, Any], int]:
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 24000, 32000, 44100, 48000])
 def test_pcm(client: TtsClient, rate_hz: int) -> None:
-    """PCM has 16-bit samples and no header at any rate, and resampling keeps the length."""
+    """PCM has 16-bit samples and no header at any rate, and resampling keeps the duration."""
     data = b"".join(spoken(client, audioEncoding="PCM", sampleRateHertz=rate_hz))
     samples = np.frombuffer(data, "<i2")
 
@@ -62,7 +62,7 @@ def test_default_is_mp3_at_48_khz(client: TtsClient) -> None:
 
 @pytest.mark.parametrize("rate_hz", [8000, 24000])
 def test_linear16_headers(client: TtsClient, rate_hz: int) -> None:
-    """The first and the last chunk of a flush have RIFF headers; the last chunk has 5 samples."""
+    """The first and the last chunk of a flush have RIFF headers. The last chunk has 5 samples."""
     chunks = spoken(client, audioEncoding="LINEAR16", sampleRateHertz=rate_hz)
 
     assert len(chunks) > 3
@@ -87,7 +87,7 @@ def test_linear16_is_the_same_audio_as_pcm(client: TtsClient) -> None:
 
 
 def test_linear16_headers_of_every_flush(client: TtsClient) -> None:
-    """The audio of a second flush has two headers, too."""
+    """The audio of each flush has two RIFF headers."""
     client.create(audioConfig={"audioEncoding": "LINEAR16", "sampleRateHertz": 24000})
     for _ in range(2):
         client.text("Hello.")
@@ -99,7 +99,7 @@ def test_linear16_headers_of_every_flush(client: TtsClient) -> None:
 
 
 def test_wav(client: TtsClient) -> None:
-    """WAV has one header for each flush; the joined chunks of a flush are a WAV file."""
+    """WAV has one header for each flush. The joined chunks of a flush are a WAV file."""
     chunks = spoken(client, audioEncoding="WAV", sampleRateHertz=24000)
     samples, rate_hz = decoded(b"".join(chunks))
 
@@ -168,7 +168,7 @@ def test_speaking_rate(client: TtsClient, rate: float) -> None:
 
 
 def test_chunk_size_is_a_setting() -> None:
-    """chunk_ms is the length of the audio in each message; only the last message may have less."""
+    """chunk_ms is the length of the audio in each message. Only the last message may have less."""
     settings = Settings(chunk_ms=40)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

@@ -21,7 +21,7 @@ def refused(client: TtsClient) -> tuple[str, int, str]:
     return result["contextId"], result["status"]["code"], result["status"]["message"]
 
 
-# (request, code, message) without an open context.
+# (request, code, message). No context is open when the request is sent.
 UNKNOWN_CONTEXT = [
     ({"send_text": {"text": "Hi"}, "contextId": "X"}, 5, "context X not found (payload=SEND_TEXT)"),
     ({"flush_context": {}, "contextId": "X"}, 5, "context X not found"),
@@ -88,7 +88,7 @@ def test_creating_twice(client: TtsClient) -> None:
 
 
 def test_sixth_context(client: TtsClient) -> None:
-    """A connection may have five contexts. A sixth is refused with code 8; the five continue."""
+    """A connection may have five contexts. A sixth context is refused, and the five continue."""
     for number in range(6):
         client.create(f"c{number}")
     created = [client.result() for _ in range(5)]

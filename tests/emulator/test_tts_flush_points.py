@@ -24,7 +24,7 @@ def counted(client: TtsClient) -> int:
     )
 
 
-# (texts, characters of each generation). A sentence is spoken when it ends; the rest waits.
+# (texts, characters of each generation). Only complete sentences are spoken.
 AUTO_MODE = [
     (["Hello there."], [12]),
     (["Hello ", "there. ", "And"], [12]),
@@ -48,7 +48,7 @@ def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> 
 
 
 def test_sentence_boundary(client: TtsClient) -> None:
-    """With SENTENCE_BOUNDARY a full stop ends a sentence only when the next word begins."""
+    """With SENTENCE_BOUNDARY, a full stop ends a sentence only when the next word begins."""
     client.create(autoMode=True, autoModeStrategy="SENTENCE_BOUNDARY")
     for text in ("It costs 3.", "50 today.", " And"):
         client.text(text)
@@ -96,7 +96,7 @@ def test_threshold_keeps_the_last_word_whole(client: TtsClient) -> None:
 
 
 def test_threshold_without_any_space(client: TtsClient) -> None:
-    """Text without spaces is spoken whole."""
+    """If the buffered text has no space, all of the text is spoken at the threshold."""
     client.create(bufferCharThreshold=20)
     client.text("a" * 25)
 

@@ -151,7 +151,7 @@ def test_context_id_is_echoed_verbatim(client: TtsClient, context_id: str) -> No
 
 def test_single_context_without_an_id(client: TtsClient) -> None:
     """
-    If the client sends no id, the server makes one. With one open context, requests need no id.
+    If the client sends no id, the server makes an id. With one open context, requests need no id.
     """
     client.send(create={"voiceId": "Ashley", "modelId": "inworld-tts-2"})
     context_id = client.result()["contextId"]
@@ -166,7 +166,7 @@ def test_single_context_without_an_id(client: TtsClient) -> None:
 
 
 def test_empty_text_is_accepted(client: TtsClient) -> None:
-    """Empty text keeps a context open: there is no error and no audio."""
+    """Empty text causes no error and no audio."""
     client.create()
     client.text("")
     client.close()
@@ -197,7 +197,7 @@ def test_flush_of_nothing_can_get_no_response() -> None:
 
 
 def test_usage_is_on_the_first_chunk(client: TtsClient) -> None:
-    """The first chunk of a flush counts all characters of the flush; other chunks count 0."""
+    """The first chunk of a flush counts all characters of the flush. Other chunks count 0."""
     client.create()
     client.text("Twenty-nine characters, fine.")
     client.flush()
@@ -233,7 +233,7 @@ def test_close_speaks_buffered_text(client: TtsClient) -> None:
 
 
 def test_contexts_interleave(client: TtsClient) -> None:
-    """Five contexts speak at once on one connection; the messages of each context stay in order."""
+    """Five contexts speak at once on one connection. The messages of each context stay in order."""
     names = [f"c{number}" for number in range(5)]
     for name in names:
         client.create(name)
@@ -316,7 +316,7 @@ def test_unknown_fields_are_ignored(client: TtsClient) -> None:
 
 
 def test_status_inside_the_audio_chunk() -> None:
-    """With status_in_audio_chunk each audio chunk has a second status, like a documented sample."""
+    """With status_in_audio_chunk, each audio chunk has a second status, as in the documents."""
     settings = Settings(status_in_audio_chunk=True)
     with (
         Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server,

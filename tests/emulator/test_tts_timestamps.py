@@ -27,7 +27,7 @@ def joined(infos: list[dict[str, Any] | None], alignment: str, field: str) -> li
 
 
 def test_no_timestamps_unless_asked(client: TtsClient) -> None:
-    """Without timestampType every timestampInfo is null."""
+    """Without timestampType, every timestampInfo is null."""
     assert all(info is None for info in infos(client, "Hello there."))
 
 
@@ -55,7 +55,7 @@ def test_words_are_sent_with_their_audio(client: TtsClient) -> None:
 
 
 def test_characters(client: TtsClient) -> None:
-    """CHARACTER lists every character of the text, also spaces; times never decrease."""
+    """CHARACTER lists every character of the text, even spaces. The times never decrease."""
     text = "Hello, my world!"
     found = infos(client, text, timestampType="CHARACTER")
 

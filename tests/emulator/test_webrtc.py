@@ -1,4 +1,4 @@
-"""The emulator holds Realtime sessions over WebRTC: events, audio in both directions, tools."""
+"""The emulator's sessions over WebRTC have events, tools, and audio in both directions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ToneRecognizer:
 
 
 def tone(frequency_hz: float, seconds: float = 0.5) -> np.ndarray[Any, Any]:
-    """Return a tone. The silence after it ends the turn."""
+    """Return a tone. The track is silent after the tone, and this silence ends the turn."""
     times = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
     samples = 12000 * np.sin(2 * np.pi * frequency_hz * times)
     return samples.astype("<i2")
@@ -219,7 +219,7 @@ def test_formats_of_the_session_have_no_effect(rtc_server: Emulator) -> None:
 
 
 def test_word_times(rtc_server: Emulator) -> None:
-    """The times of words come in an event without audio."""
+    """The times of words are sent in an event without audio."""
     with open_rtc(rtc_server) as client:
         client.update(providerData={"tts": {"timestamp_type": "WORD"}})
         events = client.ask("Say one two.")
@@ -239,7 +239,7 @@ def test_appended_audio_is_refused(rtc_server: Emulator) -> None:
 
 
 def test_binary_message(rtc_server: Emulator) -> None:
-    """A binary message on the data channel is an error, and the session continues."""
+    """A binary message on the data channel causes an error, and the session continues."""
     with open_rtc(rtc_server) as client:
         client.rtc.send(b"\x00\xff")
         assert "invalid_json" == client.error()["code"]

@@ -49,7 +49,7 @@ def send(audio: TrackAudio, response_id: str, pcm: bytes, cancelled: Any = NEVER
 
 def test_order(audio: TrackAudio, peer: RecordingPeer) -> None:
     """
-    Audio keeps its order. The start and the end of each message are reported when they are played.
+    Audio keeps its order. Events report when the playback of each message starts and ends.
     """
     send(audio, "one", b"ab")
     send(audio, "one", b"cdef")
@@ -167,7 +167,7 @@ def test_response_waits_for_room(audio: TrackAudio, monkeypatch: pytest.MonkeyPa
 
 
 def test_close_wakes_a_response(audio: TrackAudio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the call ends the wait of a response with an error."""
+    """When the call ends, a response that is waiting gets an error."""
     monkeypatch.setattr(track_audio, "_MAX_QUEUED_BYTES", 2)
     send(audio, "one", b"abcd")
     raised: list[Exception] = []
@@ -187,7 +187,7 @@ def test_close_wakes_a_response(audio: TrackAudio, monkeypatch: pytest.MonkeyPat
 
 
 def test_candidates_of_an_offer() -> None:
-    """Candidates with names and the end of the candidates are removed. All other lines are kept."""
+    """Candidates with host names, and the line end-of-candidates, are removed from an offer."""
     kept = [
         "v=0",
         "a=fingerprint:sha-256 AA",

@@ -29,7 +29,7 @@ ICE_SERVERS = "/v1/realtime/ice-servers"
 
 
 def get(server: Emulator, path: str, method: str = "GET", **headers: str) -> Any:
-    """Send a request without a body. Return the response, whose body is read as ``text``."""
+    """Send a request without a body. Return the status, the text and the headers."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     with contextlib.closing(connection):
         connection.request(method, path, headers=headers)
@@ -77,7 +77,7 @@ def test_session_of_offer_can_be_applied() -> None:
 
 
 def test_offer_of_openapi_text(rtc_server: Emulator) -> None:
-    """An offer to the path of the OpenAPI document applies the ``sessionConfig`` of the offer."""
+    """The path of the OpenAPI document accepts an offer, and applies its ``sessionConfig``."""
     config = {
         "instructions": "Be short.",
         "voice": "Ashley",
@@ -312,7 +312,7 @@ def test_machine_with_loopback_only(rtc_server: Emulator, monkeypatch: pytest.Mo
 
 
 def test_answer_has_the_loopback_address_only() -> None:
-    """Other machines cannot send packets to a call."""
+    """The answer has only the loopback address, so other machines cannot send packets."""
     with (
         Emulator(synthesizer=ToneSynthesizer()) as server,
         contextlib.closing(RtcConnection()) as rtc,
@@ -334,8 +334,8 @@ def test_answer_has_the_loopback_address_only() -> None:
 )
 def test_addresses_of_a_call(listening: str, expected: list[str]) -> None:
     """
-    A call uses the address of the server. If the server listens on all addresses, the call uses
-    all.
+    A call uses the address on which the server listens. If the server listens on all addresses,
+    the call uses all addresses of the machine.
     """
     from inworld_sync.emulator.rtc.call import _use_addresses
 
@@ -444,7 +444,8 @@ def no_calls(server: Emulator) -> bool:
     """
     Return whether all calls end in time.
 
-    If a busy machine loses the last packet of a client, the checks of ICE need about 35 s.
+    If a busy machine loses the last packet of a client, the checks of ICE need about 35 s to
+    detect the end.
     """
     deadline = time.monotonic() + 80
     while server._shared.calls._calls and time.monotonic() < deadline:
@@ -498,7 +499,7 @@ def test_session_that_ends() -> None:
 
 
 def test_limit_of_calls() -> None:
-    """A call above ``max_connections`` gets 429. The end of a call makes room."""
+    """A call above ``max_connections`` gets 429. After a call ends, another call is accepted."""
     settings = Settings(max_connections=1)
     with Emulator(synthesizer=ToneSynthesizer(), settings=settings) as server:
         with open_rtc(server), contextlib.closing(RtcConnection()) as rtc:

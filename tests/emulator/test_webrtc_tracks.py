@@ -1,4 +1,4 @@
-"""The emulator's session gets the audio of the client's track in order, whenever packets arrive."""
+"""The emulator gets the audio of the client's track in order, even if packets arrive late."""
 
 from __future__ import annotations
 

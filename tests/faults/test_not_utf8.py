@@ -20,8 +20,8 @@ from support.spoken_words import spoken_turns
 # A wrong byte, an incomplete character, a surrogate, an overlong form, a code point over 0x10FFFF.
 NOT_UTF8 = [b"a\xff", b"\xe2\x82", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80"]
 
-# Bytes that are no JSON, an audio delta and a TTS result whose audio has a wrong byte, and a
-# message whose type has an incomplete character.
+# In this order: bytes that are not JSON, an audio delta with a wrong byte, a TTS result with a
+# wrong byte, and a message whose type has an incomplete character.
 MESSAGES = [
     b"\xff\xfe{}",
     b'{"type":"response.output_audio.delta","response_id":"r","item_id":"i","delta":"AA\xffA"}',

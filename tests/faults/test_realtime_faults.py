@@ -141,7 +141,7 @@ def opened(iw: Inworld, function: Any = now, **settings: Any) -> RealtimeSession
 
 
 def outcome(reply: Response) -> tuple[str, bool]:
-    """Return a reply's final state, and True if ``wait`` raised; fail if the reply never ends."""
+    """Return the status, and whether ``wait`` raised an error. Fail if the reply does not end."""
     try:
         reply.wait(PATIENCE_SECONDS)
     except TimeoutError:
@@ -224,7 +224,7 @@ BROKEN: list[tuple[bytes, int, int]] = [
 
 @pytest.mark.parametrize(("payload", "first", "code"), BROKEN)
 def test_a_broken_frame_ends_the_session(payload: bytes, first: int, code: int) -> None:
-    """A broken frame ends the session without a reconnect. The end has the right close code."""
+    """A broken frame ends the session without a reconnect. ``ended`` has the right close code."""
 
     def script(service: Service) -> None:
         service.open()
@@ -335,7 +335,7 @@ def test_a_field_of_the_wrong_kind(value: Any) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_any_order(seed: int) -> None:
-    """Messages in any order, some of which arrive twice, do no harm."""
+    """If messages arrive in any order, and some arrive twice, the reply is still completed."""
     chance = random.Random(seed)
     messages = REPLY[:-1] + chance.sample(REPLY[:-1], 8)
     chance.shuffle(messages)

@@ -37,7 +37,7 @@ HARMLESS = [
     "unknown_message",
     "duplicate",
 ]
-# After these faults a stream continues on a new connection.
+# After each of these faults, a stream continues on a new connection.
 MENDED = [
     "drop",
     "reset",
@@ -56,7 +56,7 @@ ENDING = {
     "huge_frame:9000000000": RemoteProtocolError,
     "fatal_error:3": InvalidRequestError,
 }
-# With these faults before the first message, opening a stream fails.
+# If one of these faults occurs before the first message, the stream cannot be opened.
 REFUSED = {
     "http_status:503": ServiceError,
     "drop_request": ConnectError,
@@ -128,7 +128,7 @@ def test_every_fault_is_here():
 )
 def test_harmless(iw, server, message_count, fault):
     """
-    No word is lost or doubled, and there is only one connection.
+    After a harmless fault, no word is lost or doubled, and the stream uses only one connection.
 
     A duplicate of a final transcript can be detected only if the service sends times of words.
     """
@@ -142,7 +142,7 @@ def test_harmless(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", MENDED)
 def test_replaced_connection(iw, hasty, server, message_count, fault):
-    """A connection lost before any message is replaced once, and no word is lost."""
+    """If a connection is lost at any message, the client reconnects, and no word is lost."""
     # A stall is detected after two seconds.
     client, step = (hasty, 5) if fault == "stall" else (iw, 1)
     for after in range(0, message_count, step):
@@ -157,7 +157,7 @@ def test_replaced_connection(iw, hasty, server, message_count, fault):
 @pytest.mark.parametrize("fault", ENDING)
 def test_fatal(iw, server, message_count, fault):
     """
-    A fatal fault raises a typed error; transcribing the error's audio gives the missing words.
+    A fatal fault raises a typed error. The transcript of the error's audio has the missing words.
 
     Without times of words, this audio also has some words that the transcript has.
     """
@@ -175,7 +175,7 @@ def test_fatal(iw, server, message_count, fault):
 
 @pytest.mark.parametrize("fault", REFUSED)
 def test_refused(hasty, server, fault):
-    """If the first connection is refused, opening fails; a refused reconnect is tried again."""
+    """If the first connection is refused, opening fails. A refused reconnect is tried again."""
     server.faults.add(fault)
     with pytest.raises(REFUSED[fault]):
         stream(hasty)
@@ -199,7 +199,7 @@ def test_lost_messages(iw, server, message_count, fault):
     """
     turns = ["w1 w2", "w3 w4 w5", "w6"]
     texts = []
-    # The last message is the usage, without which a stream does not end.
+    # The last message is the usage. Without the usage, a stream does not end.
     for after in range(message_count - 1):
         server.faults.add(f"{fault}@{after}")
         texts.append(stream(iw)[0])

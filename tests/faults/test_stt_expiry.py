@@ -120,7 +120,7 @@ def test_reconnect(moment: str, nth: int, end: str) -> None:
 
 FORBIDDEN = [{"errorType": "SESSION_EXPIRED", "reconnectType": "NO_RETRY"}]
 
-# (report, code, details, class of the error) of errors that would occur again on reconnecting.
+# (report, code, details, class of the error) of errors that would occur again after a reconnect.
 LASTING: list[tuple[Callable[..., None], int, list[dict[str, str]], type[ServiceError]]] = [
     (status, 3, [], InvalidRequestError),
     (status_with_final, 3, [], InvalidRequestError),
@@ -134,7 +134,7 @@ LASTING: list[tuple[Callable[..., None], int, list[dict[str, str]], type[Service
 def test_lasting_error(
     report: Callable[..., None], code: int, rows: list[dict[str, str]], kind: type[ServiceError]
 ) -> None:
-    """A lasting error ends the stream; the error has the finished turns and the remaining audio."""
+    """A lasting error ends the stream. The error has the finished turns and the remaining audio."""
     hook = struck("partial", 4, lambda connection: report(connection, code, rows))
     with stt_server(hook) as (iw, server):
         with pytest.raises(kind, match="the session is over") as caught:
@@ -161,7 +161,7 @@ def test_every_session_expires() -> None:
 
 
 def test_fault_without_a_close() -> None:
-    """If a service reports an error and then is silent, the final error names that error."""
+    """If a service reports an error and sends no more, the timeout error names the first error."""
     hook = struck("final", 2, lambda connection: error(connection, 13, []))
     with stt_server(hook) as (iw, _):
         stream = iw.stt.stream(max_chunks_per_second=2000)

@@ -1,4 +1,4 @@
-"""Every word of an STT stream arrives once, for every fault of its connections."""
+"""With every fault of its connections, an STT stream returns each word exactly once."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def transcribe(iw, pcm, **settings):
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize(("moment", "nth"), MOMENTS)
 def test_cut(moment, nth, end, is_timed):
-    """A connection that ends at any moment, in any way, loses no word and doubles none."""
+    """If a connection ends at any moment and in any way, no word is lost or doubled."""
     pcm, said = spoken_turns(*TURNS)
     with stt_server(struck(moment, nth, end), recognizer={"is_timed": is_timed}) as (iw, server):
         transcript, events = transcribe(iw, pcm)
@@ -103,7 +103,7 @@ def test_cut(moment, nth, end, is_timed):
 
 @pytest.mark.parametrize("moment", ["partial", "final", "chunk"])
 def test_cut_again_and_again(moment):
-    """After many lost connections every word still arrives once."""
+    """After many lost connections, every word still arrives once."""
     pcm, said = spoken_turns(3, 2, 4, 1)
 
     def hook(connection, name):
@@ -128,7 +128,8 @@ def test_rest_of_a_word(moment, nth, pause_ms):
     Audio that is sent again begins in a pause, not in the last word.
 
     In an earlier version, without word times, this audio began half a second before the last
-    speech. If the pause was shorter, the rest of a word was transcribed again as another word.
+    speech. If the pause was shorter than half a second, the audio began inside a word, and the
+    rest of this word was transcribed again as another word.
     """
     pcm, said = spoken_turns(2, 3, 2, pause_ms=pause_ms)
     with stt_server(struck(moment, nth, "hang_up"), recognizer={"is_timed": False}) as (iw, server):
@@ -155,7 +156,7 @@ def test_turns_without_silence(moment, nth, error_ms):
 
 @pytest.mark.parametrize("offset_ms", range(0, 300, 50))
 def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
-    """If a turn is longer than the buffer, complete words arrive, and an event reports the loss."""
+    """If a turn exceeds the buffer, only complete words arrive, and an event reports the loss."""
     monkeypatch.setattr(delivery, "KEEP_SECONDS", 2)
     # Of 7 s of audio, the last half second is sent again, instead of the last two seconds.
     monkeypatch.setattr(audio_buffer, "_LIVE_LEAD_SECONDS", 6.5)
@@ -173,7 +174,7 @@ def test_turn_longer_than_the_buffer(offset_ms, monkeypatch):
 
 
 def test_word_times_after_a_cut():
-    """Words of a later connection have times on the stream's clock."""
+    """Words of a later connection have times that count from the start of the stream."""
     pcm, _ = spoken_turns(2, 2)
     with stt_server() as (iw, _):
         whole, _ = transcribe(iw, pcm)
@@ -225,7 +226,7 @@ def test_push_to_talk():
 
 
 def test_stall():
-    """A pause of a second in the service does not lose the connection."""
+    """If the service pauses for a second, the stream keeps the connection."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -256,7 +257,7 @@ def test_slow_reader():
 
 
 def test_half_open_peer():
-    """If the service disappears, the connection is lost, and another connection continues."""
+    """If the service sends no pongs, the stream continues on another connection."""
     pcm, said = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -293,7 +294,7 @@ FATAL = [(3, InvalidRequestError), (5, NotFoundError), (7, AuthError), (16, Auth
 
 @pytest.mark.parametrize(("code", "kind"), FATAL)
 def test_fatal_error(code, kind):
-    """An error that a retry cannot solve ends the stream at once, with the remaining audio."""
+    """An error that a retry cannot solve ends the stream. The error has the remaining audio."""
     pcm, _ = spoken_turns(2, 2)
 
     def hook(connection, name):
@@ -312,7 +313,7 @@ def test_fatal_error(code, kind):
 
 
 def test_unsent_audio_can_be_transcribed():
-    """Transcribing the remaining audio of a failed stream gives the missing words."""
+    """The transcript of the remaining audio of a failed stream has the missing words."""
     pcm, said = spoken_turns(2, 3)
 
     def hook(connection, name):
@@ -466,7 +467,7 @@ def unfinished_turn(is_everywhere, *, has_words):
 
 
 def test_usage_in_an_open_turn():
-    """The audio of a turn that has not ended when the usage arrives is sent again."""
+    """If a turn has not ended when the usage arrives, the audio of the turn is sent again."""
     pcm, said = spoken_turns(2)
     for has_words in (False, True):
         with stt_server(unfinished_turn(False, has_words=has_words)) as (iw, server):
@@ -477,7 +478,7 @@ def test_usage_in_an_open_turn():
 
 
 def test_first_messages_of_another_connection(monkeypatch):
-    """A message that arrives while a lost connection is being replaced is not lost."""
+    """If a message arrives while the client reconnects, the message is not lost."""
     pcm, _ = spoken_turns(2)
 
     def hook(connection, name):
@@ -539,7 +540,7 @@ def test_silent_at_the_end():
 
 
 def test_quiet_close_waits_for_audio(monkeypatch):
-    """If the service closes an idle connection, the connection is replaced when audio comes."""
+    """If the service closes an idle connection, the stream reconnects when it gets new audio."""
     monkeypatch.setattr(delivery, "_IDLE_SECONDS", 0.0)
     pcm, said = spoken_turns(2)
     closed = threading.Event()

@@ -114,7 +114,7 @@ ENDS: list[tuple[str, bytes, Callable[..., None], bool]] = [
 
 
 def read_events(stream: SttStream) -> Transcript:
-    """Iterate over all events without close(); return the transcript."""
+    """Iterate over all events without a call of close(). Return the transcript."""
     stream.finish(timeout=QUICK)
     for _ in stream:
         pass

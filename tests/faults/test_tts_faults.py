@@ -38,7 +38,7 @@ MESSAGES = 6
 CHUNK_MS = 25
 SAMPLES_OF_A_CHARACTER = 96
 
-# With these harmless faults the utterance is complete.
+# With these harmless faults, the utterance is complete.
 HARMLESS = [
     "accept_delay:0.05",
     "response_delay:0.05",
@@ -87,7 +87,7 @@ FATAL: list[tuple[str, type[InworldError], str]] = [
 ]
 
 # Faults that cannot be detected, because messages have no numbers. Audio or the end of a generation
-# comes twice or never. The audio of the utterance is wrong, but the utterance must still end.
+# arrives twice or never. The audio of the utterance is wrong, but the utterance must still end.
 UNNOTICED = [
     f"{fault}@{after}" for after in (1, 2, 3, 4) for fault in ("lose", "duplicate", "bad_json")
 ]
@@ -137,7 +137,7 @@ def test_the_table_knows_every_kind() -> None:
 
 @pytest.mark.parametrize("fault", HARMLESS)
 def test_harmless(server: Emulator, iw: Inworld, fault: str) -> None:
-    """After a harmless fault the speech is complete."""
+    """After a harmless fault, the speech is complete."""
     server.faults.add(fault)
 
     assert TEXT == spoken(iw)
@@ -165,7 +165,7 @@ def test_fatal(
     words: str,
     after: int,
 ) -> None:
-    """A fatal fault raises an error that has the earlier audio; the next connection works."""
+    """A fatal fault raises an error that has the earlier audio. The next connection works."""
     server.faults.add(f"{fault}@{after}")
     with pytest.raises(error, match=words or None) as caught:
         spoken(iw, 1 if error is DeadlineExceeded else 30)
@@ -189,7 +189,7 @@ def test_undetectable(server: Emulator, iw: Inworld, fault: str) -> None:
 
 
 def test_the_end_is_lost(server: Emulator, iw: Inworld) -> None:
-    """An utterance without its last message is not complete."""
+    """If the last message of an utterance is lost, the call raises an error at its timeout."""
     server.faults.add(f"lose@{MESSAGES - 1}")
     with pytest.raises(DeadlineExceeded) as caught:
         spoken(iw, 3)

@@ -70,7 +70,7 @@ static struct reading read_text(const uint8_t *text, size_t size, size_t room)
     return reading;
 }
 
-/* Copy to a separate block, so that ASan detects an access of one byte beyond it. */
+/* Copy to a separate block, so that ASan detects an access of one byte beyond the block. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);

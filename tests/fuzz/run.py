@@ -1,5 +1,5 @@
 """
-Build the libFuzzer drivers of this folder with ASan and UBSan, and run each from its corpus.
+Build the libFuzzer drivers of this folder with ASan and UBSan, and run each with its corpus.
 
     python tests/fuzz/run.py                      # each driver for 10 minutes
     python tests/fuzz/run.py --seconds 60 base64  # one driver for a minute
@@ -31,7 +31,8 @@ FLAGS = [
     "-fno-sanitize-recover=all",
     "-D_GNU_SOURCE",
 ]
-# The drivers of the jitter buffer make random calls. They can also run from a seed, without clang.
+# The drivers of the jitter buffer make random calls. These drivers can also run without clang, from
+# a seed.
 SOURCES = {
     **{path.stem: path for path in FOLDER.glob("*.c")},
     **{path.stem: path for path in (ROOT / "tests" / "native").glob("*_fuzz.c")},

@@ -27,7 +27,7 @@ static void must(int held)
         abort();
 }
 
-/* Copy to a separate block, so that ASan detects an access of one byte beyond it. */
+/* Copy to a separate block, so that ASan detects an access of one byte beyond the block. */
 static uint8_t *block_of(const uint8_t *bytes, size_t size)
 {
     uint8_t *block = malloc(size);

@@ -74,7 +74,7 @@ def has_slots(mesh: Any) -> bool:
 
 
 def curves_of(mesh: Any) -> dict[str, int]:
-    """Return the number of key frames of each curve of the shape keys."""
+    """For each curve of the shape keys, return the number of key frames."""
     data = mesh.data.shape_keys.animation_data
     action = data.action
     curves = (
@@ -158,7 +158,7 @@ def test_a_saved_file() -> None:
 
 
 def test_errors() -> None:
-    """The error says what the mesh has and what was expected."""
+    """The error for a wrong mesh or argument says what is wrong."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.active_object
@@ -176,7 +176,7 @@ def test_errors() -> None:
 
 
 def has_sound() -> bool:
-    """Return whether this build of Blender supports sound. The package bpy 4.2 does not."""
+    """Return whether this build of Blender supports sound. bpy 4.2 does not support sound."""
     return bool(bpy.app.build_options.audaspace)
 
 

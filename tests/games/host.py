@@ -35,7 +35,7 @@ from inworld_sync.emulator import Emulator  # noqa: E402
 from support.spelling import SpellingSynthesizer  # noqa: E402
 
 _TIMEOUT_SECONDS = 3600.0
-# With --plain; AddressSanitizer keeps freed memory.
+# This limit applies only with --plain, because AddressSanitizer keeps freed memory.
 _MAX_GROWTH_MIB_PER_CYCLE = 1.0
 
 HOST = r"""
@@ -205,7 +205,7 @@ def run(cycles: int, *, is_plain: bool) -> None:
     Run the host.
 
     Raises:
-        SystemExit: A cycle has failed or played too little speech. With *is_plain*, also if the
+        SystemExit: A cycle has failed or has played too little speech, or, with *is_plain*, the
             memory grows too fast.
     """
     with tempfile.TemporaryDirectory(prefix="inworld-sync-host-") as name:

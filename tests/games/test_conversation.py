@@ -227,7 +227,7 @@ def test_the_player_interrupts() -> None:
 
 
 class Microphone:
-    """A source that yields *blocks* blocks, and then raises *error* unless it is None."""
+    """A source that yields a number of blocks, and then raises *error* if an error is given."""
 
     sample_rate_hz = 24000
 
@@ -320,7 +320,7 @@ def test_a_microphone_is_read_by_the_package() -> None:
 
 
 class MutedMicrophone(Microphone):
-    """A source whose iterations give a block for each release of their semaphore."""
+    """A source. Each iteration yields one block for each release of the iteration's semaphore."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -335,7 +335,7 @@ class MutedMicrophone(Microphone):
 
 
 def test_a_microphone_is_read_by_one_thread(iw: Inworld) -> None:
-    """A microphone that is muted and soon used again is not read by two threads."""
+    """If a microphone is removed and soon used again, the old thread ends after its next block."""
     microphone = MutedMicrophone()
 
     def readers() -> int:
@@ -473,11 +473,11 @@ def test_closing_ends_a_tool_that_waits() -> None:
         until(lambda: any("inworld-tool-" in each.name for each in threading.enumerate()))
         talk.close()
         run_frames(talk, 3)
-    # A fixture that all tests use checks that the thread of the tool call ends.
+    # All tests use a fixture that fails if the thread of the tool call does not end.
 
 
 def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:
-    """The same if the service has ended the session."""
+    """If the service has ended the session, a late tool call raises ClosedError."""
 
     @tool
     def never() -> str:
@@ -533,7 +533,7 @@ def test_the_end_of_the_session_is_the_end_of_the_conversation(monkeypatch, is_l
     """
     If the session ends, the speech that was received is heard before the conversation fails.
 
-    With *is_late*, the speech reaches the output of the conversation after the end.
+    With *is_late*, the speech reaches the output of the conversation after the session has ended.
     """
     if is_late:
 

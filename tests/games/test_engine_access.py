@@ -221,7 +221,7 @@ def test_half_a_sample(server: EngineServer) -> None:
         ({"port": "80"}, "port"),
         ({"max_engines": 0}, "max_engines"),
         ({"token": ""}, "token"),
-        # An engine could not send these.
+        # An engine could not send these tokens.
         ({"token": "  "}, "token"),
         ({"token": 1001 * "x"}, "token"),
         ({"token": "\ud800"}, "token"),

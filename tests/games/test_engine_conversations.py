@@ -163,7 +163,7 @@ def test_the_player_interrupts_audio_that_waits_in_the_engine(stack: ExitStack) 
 
 
 def test_push_to_talk(stack: ExitStack) -> None:
-    """Audio is sent only while the button is pressed. Releasing the button requests a reply."""
+    """Audio is sent only while the button is pressed. After the release, a reply is requested."""
     received: list[bytes] = []
 
     def script(service: Service) -> None:
@@ -279,7 +279,7 @@ def test_the_numbers_of_replies_never_repeat(stack: ExitStack) -> None:
 
 
 def test_stop_during_a_reply(stack: ExitStack) -> None:
-    """If the engine stops a conversation, the line of the present reply is interrupted."""
+    """If the engine stops a conversation, the line of the current reply is interrupted."""
 
     def script(service: Service) -> None:
         service.open()

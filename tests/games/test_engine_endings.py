@@ -1,4 +1,4 @@
-"""``games.serve``: conversations that end while their sessions still end."""
+"""Tests of ``games.serve``: a conversation ends at once, even if its session ends later."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def threads(ending: str) -> int:
 
 
 def test_an_engine_without_hello_does_not_delay_the_close() -> None:
-    """The server closes with 1001, also while it waits for ``hello``."""
+    """If the server closes while it waits for ``hello``, the engine gets the close code 1001."""
     with (
         Inworld(api_key="a2V5OnNlY3JldA==", base_url="http://127.0.0.1:9") as iw,
         serve(0, client=iw) as server,
@@ -56,7 +56,7 @@ def states(engine: Engine) -> list[str]:
 
 
 def test_a_conversation_that_connects_is_closed_at_once(engine: Engine) -> None:
-    """``closed`` does not wait for the service, so it never follows the next conversation."""
+    """The state ``closed`` is sent before the next conversation, even if the service is silent."""
     engine.send("start")
     engine.send("stop")
     engine.send("start")
@@ -81,12 +81,12 @@ def test_a_conversation_follows_another_one() -> None:
 
 
 def test_conversations_that_still_end_are_limited(engine: Engine) -> None:
-    """An engine that starts and stops forever does not make threads without a limit."""
+    """If an engine starts and stops many conversations, the number of threads is limited."""
     for _ in range(30):
         engine.send("start")
         engine.send("stop")
     error = engine.wait_for("error", code="bad_message")
-    engine.send("heard", line=0, ms=-1)  # its answer follows those of all other messages
+    engine.send("heard", line=0, ms=-1)  # the answer to this message is the last answer
     engine.until(lambda: "ms of heard" in str(engine.events[-1].get("message")))
 
     assert "earlier conversations still end" in error["message"]

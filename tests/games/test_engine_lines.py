@@ -85,7 +85,7 @@ def test_another_set_of_shapes(server: EngineServer) -> None:
 
 
 def test_audio_is_sent_shortly_before_it_is_heard(server: EngineServer) -> None:
-    """If the engine reports nothing, it gets at most ahead_ms of audio, and one message more."""
+    """Without reports of the engine, the server sends ahead_ms to ahead_ms + 100 ms of audio."""
     text = "a" * 100  # 2 s
     with Engine(server.url, {"ahead_ms": 300}) as engine:
         engine.send("speak", line=1, text=text)

@@ -1,4 +1,4 @@
-"""Mouth shapes begin before their sounds, and blend. Without visemes, loudness moves the mouth."""
+"""Mouth shapes begin before their sounds and cross-fade. Without visemes, loudness is used."""
 
 from __future__ import annotations
 

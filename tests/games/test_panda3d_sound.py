@@ -161,7 +161,7 @@ def test_pause_is_silent(openal):
 @pytest.mark.slow
 def test_direction_is_that_of_the_voice(openal):
     """
-    Each channel is the louder one while the voice is on the side of this channel.
+    The channel on the side of the voice is louder than the other channel.
     """
     voice = line_of(noise(2))
     voice.position = (-3, 0, 0)
@@ -212,7 +212,7 @@ def test_sliders_follow_the_mouth():
     mouth = MorphMouth(actor, voice.mouth)
     table = actor.find("**/+GeomNode").node().get_geom(0).get_vertex_data().get_slider_table()
 
-    # Panda3D applies a control from the second frame.
+    # Panda3D applies a control from the second frame on.
     clock.tick()
     actor.update()
     moved = set()

@@ -33,8 +33,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the size of a p
 
 FRAME_SECONDS = 1 / 60
 
-# The mixer is ahead of the test by at most this many bytes: the size of the pipe, of the buffer of
-# the file, and of three buffers of 256 frames.
+# The mixer is ahead of the test by at most this many bytes. This is the sum of the pipe, the buffer
+# of the file, and three buffers of 256 frames.
 AHEAD_BYTES = 4096 + 4096 + 3 * 256 * 4
 
 OpenMixer = Callable[..., AudioPipe]

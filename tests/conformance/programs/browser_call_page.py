@@ -1,5 +1,5 @@
 """
-Drives the page ``examples/browser_call.html`` in Chromium: speaks, listens and interrupts.
+Drives the page ``examples/browser_call.html`` in Chromium. The checks speak, listen and interrupt.
 
 A script in the page counts the audio of the track that the page plays.
 """
@@ -110,7 +110,7 @@ def report(step: str, detail: object) -> None:
 
 
 def is_quiet(page: Page) -> bool:
-    """Return whether there was no sound for a second, although samples are still played."""
+    """Return whether no sound was heard during the last second."""
     return bool(page.value("performance.now() - heard.last > 1000"))
 
 

@@ -1,5 +1,6 @@
-// What the programs for Node share: the arguments, and the report of each check.
-// A check is a function of the server. It returns a text about what happened, or throws.
+// Code that the programs for Node share. The code reads the arguments and reports each check.
+// A check is a function with one argument, the server. A check returns a text about the result, or
+// throws an error.
 import { readFileSync } from "node:fs";
 
 const CHECK_MS = 60_000;
@@ -35,7 +36,7 @@ export async function run(checks) {
     }
     const name = check.name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
     const report = JSON.stringify({ feature, check: name, passed, detail });
-    // A library may have written a part of a line.
+    // The report begins on a new line, because a library may have written an incomplete line.
     await new Promise((done) => process.stdout.write(`\n${MARK}${report}\n`, done));
   }
   process.exit(0);

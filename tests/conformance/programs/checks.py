@@ -1,5 +1,6 @@
 """
-Code that the programs in this folder share: it reads the arguments and reports each check.
+Code that the Python programs in this folder share. The code reads the arguments and reports each
+check.
 
 A check is a function or a coroutine function with one argument, the server. A check returns a text
 about the result, or raises an exception. This file runs in the environments of all clients, so this

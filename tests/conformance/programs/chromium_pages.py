@@ -1,5 +1,5 @@
 """
-This project's own pages in Chromium. The origin of the pages differs from that of the emulator.
+Checks of this project's own pages in Chromium. The pages have another origin than the emulator.
 
 Each check gets a new browser. The microphone of the browser is a recording, which begins when a
 page opens the microphone.
@@ -49,7 +49,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 def microphone_file(recording: str, folder: str) -> Path:
-    """Write a recording between silences, since the browser may lose the start of the file."""
+    """Add silence around a recording, because the browser may lose the start of the file."""
     path = Path(folder) / "microphone.wav"
     with wave.open(recording) as source, wave.open(str(path), "w") as target:
         target.setparams(source.getparams())

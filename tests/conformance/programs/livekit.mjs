@@ -15,7 +15,7 @@ async function withTts(server, options, use) {
     wsURL: `${server.ws_url}/`,
     ...options,
   });
-  // An error that nobody handles would end the process.
+  // Without a handler, an error would end the process.
   tts.on("error", () => {});
   try {
     return await use(tts);
@@ -96,7 +96,7 @@ const unknownVoice = (server) =>
     tts.on("error", ({ error }) => { message = String(error); });
     const once = { maxRetry: 0, retryIntervalMs: 0, timeoutMs: 10_000 };
     const { seconds } = await collect(tts.synthesize(TEXT, once)).catch(() => ({ seconds: 0 }));
-    // The plugin shows the status of the response, not its text.
+    // The plugin shows the status of the response, but not the text of the response.
     assert(seconds === 0 && message.includes("404"), [seconds, message]);
     return message;
   });

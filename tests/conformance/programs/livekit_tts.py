@@ -30,7 +30,7 @@ async def tts_of(server: Server, **options: Any) -> AsyncIterator[inworld.TTS]:
 
 
 async def collect(stream: Any) -> tuple[float, list[Any]]:
-    """Return seconds of audio and the timed words of a stream."""
+    """Return the duration of the audio in seconds, and the timed words of a stream."""
     seconds, words = 0.0, []
     async for audio in stream:
         seconds += audio.frame.duration

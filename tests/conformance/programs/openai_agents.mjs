@@ -1,4 +1,4 @@
-// OpenAI's Agents SDK for Node, unmodified: its realtime sessions over a WebSocket.
+// OpenAI's Agents SDK for Node, unmodified. Its realtime sessions use a WebSocket.
 import { RealtimeAgent, RealtimeSession, OpenAIRealtimeWebSocket, tool } from "@openai/agents-realtime";
 import { z } from "zod";
 
@@ -17,7 +17,7 @@ const getWeather = tool({
   },
 });
 
-// Opens a session, and calls use with it, a promise of an error, and the bytes of audio so far.
+// Opens a session, and calls use() with the session. An error of the session makes the check fail.
 async function withSession(server, tools, use) {
   const agent = new RealtimeAgent({ name: "Assistant", instructions: "Be brief.", tools });
   const url = `${server.ws_url}/v1/realtime?model=gpt-realtime`;
@@ -41,7 +41,8 @@ const textOf = (history, role) =>
   history.filter((item) => item.type === "message" && item.role === role).at(-1)
     ?.content.map((part) => part.transcript ?? part.text ?? "").join("") ?? "";
 
-// Returns the text of the reply that contains a part, when its agent has ended.
+// Returns a promise of the first reply whose text contains the part. The promise is resolved when
+// the agent has ended.
 const replyOf = (session, part) =>
   new Promise((done) => {
     session.on("agent_end", (_context, _agent, text) => text.includes(part) && done(text));

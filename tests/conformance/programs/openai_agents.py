@@ -45,8 +45,8 @@ async def session_of(server: Server, *tools: Any, key: str | None = None) -> Asy
 
 async def until_reply(session: Any, part: str = "") -> tuple[str, float, set[str]]:
     """
-    Wait for a complete reply whose text contains *part*. Return this text, the seconds of audio,
-    and the types of all events.
+    Wait for a complete reply whose text contains *part*. Return this text, the duration of the
+    audio in seconds, and the types of all events.
     """
     seconds, kinds = 0.0, set()
     async for event in session:
@@ -136,6 +136,6 @@ CHECKS: list[Check] = [
 ]
 
 if __name__ == "__main__":
-    # Traces would be sent to OpenAI's service.
+    # With tracing, the SDK would send data to OpenAI's service.
     set_tracing_disabled(True)
     run(CHECKS)

@@ -82,8 +82,8 @@ async def one_text(server: Server) -> str:
 
 async def sentences(server: Server) -> str:
     """
-    The plugin speaks pieces of text with flushes between them, after another text on the same
-    connection.
+    The plugin speaks a second text on one connection. This text arrives in pieces, with a flush
+    after each sentence.
 
     The plugin returns after the first flush, so the check waits for the audio of all sentences.
     """

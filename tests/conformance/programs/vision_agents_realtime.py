@@ -1,7 +1,7 @@
 """
 Runs the unmodified Inworld Realtime plugin of Vision Agents over WebRTC.
 
-The addresses of the plugin are constants, which this program replaces.
+The addresses of the plugin are constants. This program replaces these constants.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ USER = Participant(None, "user", "user")
 
 
 class Conversation:
-    """Runs one session. Keeps the audio that the user hears, and the transcripts."""
+    """Runs one session. Counts the seconds of sound that the user hears. Keeps the transcripts."""
 
     def __init__(self, llm: Any) -> None:
         self.llm = llm
@@ -124,8 +124,8 @@ async def interruption(server: Server) -> str:
         assert "weather in london" in talk.turns[0].lower(), talk.turns
         before = talk.sounding_seconds
         await talk.until(lambda: "London" in talk.replies[-1])
-        # The reply to the question is one sentence. If the first reply were not interrupted, this
-        # reply would count to ninety for a minute.
+        # The reply to the question is one sentence. Without the interruption, the first reply
+        # would count to ninety for a minute.
         quiet_since = asyncio.get_running_loop().time()
         heard = talk.sounding_seconds
         while asyncio.get_running_loop().time() - quiet_since < 1:

@@ -212,7 +212,8 @@ def report(step: str, detail: object) -> None:
 @contextlib.contextmanager
 def browser(microphone: str, *scripts: str) -> Iterator[Page]:
     """
-    Open a browser whose microphone plays a recording from the moment a page opens the microphone.
+    Open a browser whose microphone is a recording. The recording begins when a page opens the
+    microphone.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         options = webdriver.ChromeOptions()
@@ -300,7 +301,7 @@ def check_open_microphone(page: Page, site: Site, pictures: Path | None) -> None
     page.until_state("reconnecting")
     site.start()
     page.until_state("listening")
-    # While the server is down, the browser itself writes a line for each attempt to connect.
+    # While the server is down, the browser logs an error for each attempt to connect.
     serious = [each for each in page.serious() if "/talk" not in each["message"]]
     assert not serious, serious
     hear_good_morning(page, "reconnects after a restart")

@@ -1,4 +1,4 @@
-"""The engine that streams share loads its models at the first use."""
+"""All streams share one engine. The engine loads its models at the first use."""
 
 import importlib.util
 import sys
@@ -31,7 +31,7 @@ LANGUAGES = [
 
 @pytest.fixture
 def without(monkeypatch):
-    """Let the import of a module fail, as if the module were not installed."""
+    """Return a function that makes the import of a module fail."""
     find = importlib.util.find_spec
     hidden = set()
     monkeypatch.setattr(
@@ -107,7 +107,7 @@ def test_no_aligner(without):
 
 
 def test_misfit():
-    """Words that do not match the audio get times that are estimated from the words' lengths."""
+    """If words do not match the audio, their times are estimated from the lengths of the words."""
     engine = engine_for(ScriptedRecognizer(), ScriptedAligner(None))
 
     (word,) = engine.with_times(b"\x00\x10" * 16_000, (HeardWord("Yes.", 0.5),))

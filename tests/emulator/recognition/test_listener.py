@@ -80,8 +80,8 @@ def test_a_click_is_no_speech():
     assert [] == recognizer.heard
 
 
-# (text so far, windows of silence that end the turn). A complete text needs 300 ms, and an
-# incomplete text needs 1000 ms.
+# (text so far, windows of silence that end the turn). A window lasts 32 ms. A complete text needs
+# 300 ms of silence, and an incomplete text needs 1000 ms.
 SILENCES = [("Yes.", 10), ("Is it?", 10), ("I", 10), ("Yes, and", 32), ("I think,", 32)]
 
 
@@ -229,7 +229,7 @@ def test_end_turn_without_a_turn():
 
 
 def test_end_turn_while_speaking():
-    """A turn that is ended during speech has a silence of 0 ms and all words so far."""
+    """If a turn is ended during speech, its silence is 0 ms, and all words so far are final."""
     recognizer = ScriptedRecognizer("Yes.")
     listener = Listener(engine_for(recognizer))
 
@@ -241,7 +241,7 @@ def test_end_turn_while_speaking():
 
 
 def test_recognized_audio():
-    """The recognizer gets the speech, 200 ms of audio before and 150 ms after the speech."""
+    """The recognizer gets the speech with 200 ms of audio before it and 150 ms after it."""
     silent, spoken = sound(20, 0.0), sound(20, 1.0, word=1)
 
     _, recognizer = listen(
@@ -322,7 +322,7 @@ def test_settings_may_change():
 
 
 def test_usage():
-    """The usage is the length of all turns with the silence at their end, in steps of 50 ms."""
+    """The usage is the duration of all turns, with the silence at each end, in steps of 50 ms."""
     listener = Listener(engine_for(ScriptedRecognizer("Yes.")))
 
     listener.feed(sound(100, 0.0) + sound(20, 1.0, word=1) + sound(100, 0.0))

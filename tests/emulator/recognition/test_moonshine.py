@@ -21,7 +21,7 @@ def recognizer() -> Moonshine:
     return Moonshine()
 
 
-# (a word, number or name; its accepted spellings)
+# (spoken text, accepted transcripts)
 SPOKEN = [
     ("Yes.", {"yes"}),
     ("No.", {"no"}),
@@ -46,7 +46,7 @@ NOTHING = {
 
 @pytest.mark.parametrize(("text", "heard"), SPOKEN)
 def test_short_speech(recognizer, text, heard):
-    """A single word is recognized."""
+    """A text of one or two words is recognized."""
     words = recognizer.recognize(say(text).pcm)
 
     assert " ".join(word.text.strip(".,!?").lower() for word in words) in heard
@@ -122,7 +122,7 @@ def test_words(pieces, texts):
 
 
 def test_no_weights(monkeypatch):
-    """A package moonshine-voice without weights is detected, and the error names the extra."""
+    """If the weights are not installed, the error names the extra to install."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match=r"inworld-sync\[local\]"):

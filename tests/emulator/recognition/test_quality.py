@@ -1,4 +1,4 @@
-"""The recognition has a minimum quality; ``pytest -rP`` shows the measured figures."""
+"""The recognition has a minimum quality. ``pytest -rP`` shows the measured figures."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_human_speech(engine, name, text, bound):
 
 @needs_pocketsphinx
 def test_word_times(heard):
-    """The words of a stream begin within 40 ms of the synthesizer's times, on average."""
+    """Apart from a constant offset, the starts of words have a mean error of less than 40 ms."""
     differences = []
     for spoken, events in heard:
         words = [word for event in events if isinstance(event, FinalTranscript)
@@ -94,7 +94,7 @@ def test_word_times(heard):
 
 
 def test_one_turn_each(heard):
-    """A sentence without a pause is one turn."""
+    """More than 90 % of the sentences are recognized as one turn."""
     turns = [sum(isinstance(event, FinalTranscript) for event in events) for _, events in heard]
 
     assert 0.9 < np.mean([count == 1 for count in turns])

@@ -45,7 +45,7 @@ def test_spoken_forms(written, spoken):
 
 @needs_pocketsphinx
 def test_near_the_truth(aligner):
-    """On average, words begin within 40 ms of the synthesizer's times. The words are in order."""
+    """Apart from a constant offset, the starts of words have a mean error of less than 40 ms."""
     differences = []
     for text in SENTENCES[:8]:
         spoken = say(text)
@@ -104,7 +104,7 @@ def test_no_memory(aligner):
 
 @needs_pocketsphinx
 def test_bounded_dictionary(monkeypatch):
-    """Words added to the dictionary are removed when there are too many."""
+    """If too many words were added to the dictionary, added words are removed again."""
     monkeypatch.setattr(sphinx, "_MAX_ADDED_WORDS", 3)
     aligner = SphinxAligner()
     pcm = say("Good night.").pcm

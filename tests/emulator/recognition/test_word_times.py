@@ -51,5 +51,5 @@ def test_silence(pcm):
 
 
 def test_no_words():
-    """Without words there are no times."""
+    """Without words, there are no times."""
     assert () == proportional_times(bytes(3200), [])

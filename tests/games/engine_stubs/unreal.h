@@ -1,5 +1,5 @@
-// Stubs of the Unreal classes that the C++ example in docs/engines.md uses. The example is only
-// compiled with them.
+// Stubs of the Unreal classes that the C++ example in docs/engines.md uses. The example is
+// compiled with these stubs, but not run.
 #pragma once
 #include <cstddef>
 #include <cstdint>
