@@ -46,7 +46,7 @@ class HttpBody:
         self._lock = threading.Lock()
         self._is_reading = False
         self._is_closed = False
-        # Whether the connection was kept for further requests, because the body was read to its end.
+        # Whether the body was read to its end, so that the connection can be used again.
         self._is_kept = False
 
     def read(self, deadline: Deadline) -> bytes:
