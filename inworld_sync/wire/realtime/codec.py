@@ -191,12 +191,18 @@ def _tagged_writer(kind: Any) -> Callable[[object], JsonObject]:
 
 def _register() -> None:
     converter = CODEC.converter
-    for kind in _TAGGED:
-        converter.register_unstructure_hook(kind, _tagged_writer(kind))
-    for unknown in (rt.UnknownItem, rt.UnknownPart):
-        converter.register_unstructure_hook(unknown, lambda value: dict(value.raw))
-    converter.register_unstructure_hook(rt.TextGeneration, _CAMEL.dump)
-    converter.register_unstructure_hook(rt.WebSearchTool, _write_web_search)
+    writers: dict[object, Callable[[Any], dict[str, Any]]] = {
+        **{kind: _tagged_writer(kind) for kind in _TAGGED},
+        rt.UnknownItem: lambda value: dict(value.raw),
+        rt.UnknownPart: lambda value: dict(value.raw),
+        rt.TextGeneration: _CAMEL.dump,
+        rt.WebSearchTool: _write_web_search,
+    }
+    for kind, write in writers.items():
+        converter.register_unstructure_hook(kind, write)
+    # cattrs ignores an exception of a signal handler during the lookup of a hook, and takes the
+    # next hook that fits. So the same hooks are registered again, in the other way.
+    converter.register_unstructure_hook_factory(writers.__contains__, lambda kind: writers[kind])
     converter.register_structure_hook_func(lambda kind: kind == rt.ContentPart, _read_part)
     converter.register_structure_hook_func(lambda kind: kind == rt.Item, _read_item)
     for name, kind, read in (
@@ -208,13 +214,6 @@ def _register() -> None:
         )
     converter.register_structure_hook(bytes, _read_audio)
     converter.register_structure_hook(rt.ErrorInfo, _read_error)
-    # cattrs looks up the hook of a class at its first use. If the exception of a signal handler
-    # interrupted this lookup, cattrs would ignore the exception and keep another hook, which does
-    # not write the type. So all hooks are looked up now.
-    for kind in (*_TAGGED, rt.UnknownItem, rt.UnknownPart, rt.TextGeneration, rt.WebSearchTool):
-        converter.get_unstructure_hook(kind)
-    for kind in (bytes, rt.ErrorInfo):
-        converter.get_structure_hook(kind)
 
 
 _register()
