@@ -75,7 +75,7 @@ class RenewableAuth(Protocol):
     """An :class:`Auth` whose method ``rejected`` is called when the service refuses a header."""
 
     def rejected(self, value: str) -> None:
-        """Drop the credential in the *value* of a refused header."""
+        """Drop the credential that is in *value*, the value of a refused header."""
         ...
 
 
@@ -230,7 +230,7 @@ def auth_from(
     environment: Mapping[str, str] | None = None,
 ) -> Auth:
     """
-    Return the given credential, or the key of the environment.
+    Return the given credential, or the API key from the environment.
 
     Raises:
         ConfigError: Several credentials were given, or neither an argument nor the environment has

@@ -178,7 +178,8 @@ class CeleryBatch:
         language: str | None = None,
     ) -> CeleryRun:
         """
-        Return the run of a batch that any process has submitted with the same arguments.
+        Return the run of a batch that this or another process has submitted with the same
+        arguments.
 
         Raises:
             ConfigError: An argument or an item is wrong.
