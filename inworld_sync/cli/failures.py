@@ -1,4 +1,4 @@
-"""Makes the message and the exit status of an error. Messages name the options."""
+"""Makes the message and the exit status of an error. Messages name options, not arguments."""
 
 from __future__ import annotations
 

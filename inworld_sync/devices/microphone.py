@@ -1,6 +1,6 @@
 """
-The microphone. Its device fills a ring buffer in C, so that no audio is lost while the interpreter
-is busy.
+Implements the microphone. A sound device fills a ring buffer in C, so that no audio is lost while
+the interpreter is busy.
 
 Locks: ``_lock`` guards every field that changes. A thread holds ``_lock`` while it opens a device,
 but never while it waits or calls ``on_change``. A thread that holds ``_lock`` may acquire

@@ -32,14 +32,14 @@ class WavSource(Closing):
     """
     Plays a recording as a source of 16-bit mono PCM, in real time or as fast as the program reads.
 
-    It reads every form of audio that :meth:`iw.stt.transcribe() <inworld_sync.Stt.transcribe>`
-    accepts, and never holds more than a few blocks of a file. Every iteration starts at the
-    beginning. A pipe or an iterable can be read only once.
+    The source reads every form of audio that :meth:`iw.stt.transcribe()
+    <inworld_sync.Stt.transcribe>` accepts, and never holds more than a few blocks of a file. Every
+    iteration starts at the beginning. A pipe or an iterable can be read only once.
 
     Attributes:
         sample_rate_hz: The sample rate of the recording.
-        duration_ms: The duration of the recording; None if it is known only after reading all of
-            it.
+        duration_ms: The duration of the recording; None if the duration is known only after the
+            whole recording was read.
 
     Thread safety: one thread uses an iteration; any thread may call :meth:`close`.
     """
@@ -67,7 +67,7 @@ class WavSource(Closing):
             block_ms: The length of a block, 1 to 1000. The last block may be shorter.
 
         Raises:
-            AudioError: *source* is not audio, or nothing that is installed can decode it.
+            AudioError: *source* is not audio, or no installed library can decode *source*.
             ConfigError: A value is out of range, or *sample_rate_hz* is missing.
             OSError: The file cannot be read.
         """
