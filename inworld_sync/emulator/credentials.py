@@ -96,7 +96,7 @@ class _Token:
 
 class Credentials:
     """
-    The key of the server, and the tokens that it has issued.
+    Checks credentials with the key of the server and the tokens that the server has issued.
 
     Thread safety: any thread; one lock guards the table of tokens.
     """

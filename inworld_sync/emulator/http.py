@@ -79,7 +79,7 @@ class Request:
         return self.headers.get("connection", "").lower() != "close"
 
     def query_value(self, name: str) -> str | None:
-        """Return the first value of a name in the query, or None. The name may be in any case."""
+        """Return the first value of *name*, or None. The query may have the name in any case."""
         return next((value for key, value in self.query if key.lower() == name), None)
 
 

@@ -32,7 +32,7 @@ _STREAMING_MODELS: Final = (
     "deepgram/flux-general-en",
     "deepgram/flux-general-multi",
 )
-# The models that the endpoint for whole recordings supports. Streams support the other models too.
+# The models that the endpoint for whole recordings supports.
 _RECORDING_MODELS: Final = ("inworld/inworld-stt-1", "groq/whisper-large-v3")
 _DEFAULT_MODEL: Final = "inworld/inworld-stt-1"
 _PROMPTED_MODEL: Final = "assemblyai/u3-rt-pro"

@@ -47,7 +47,7 @@ _OPENXR = {
     "ou": "u ʊ w",
 }
 _SILENCE = "sil"
-# Matches a word, also one with inner marks such as "it's" or "12.50", or a single mark.
+# Matches a word or a single mark. A word may have inner marks, such as "it's" or "12.50".
 _TOKEN = re.compile(r"\w+(?:['’.,:@/&+-]\w+)*|[^\w\s]")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -93,7 +93,7 @@ def timestamp_info(
 
 
 def snake_case(value: object) -> object:
-    """Return a JSON value with its keys in snake_case, as realtime has them."""
+    """Return a JSON value with its keys in snake_case, as in the events of Realtime."""
     if isinstance(value, dict):
         return {_CAPITAL.sub("_", key).lower(): snake_case(inner) for key, inner in value.items()}
     return [snake_case(inner) for inner in value] if isinstance(value, list) else value
