@@ -34,7 +34,7 @@ class AllowedHosts:
         self._names = {host.lower(), *(name.lower() for name in names)}
 
     def refusal(self, request: Request) -> str | None:
-        """Return why a request is refused, or None if it is accepted."""
+        """Return the reason why a request is refused, or None if the request is accepted."""
         if _EVERY_HOST in self._names:
             return None
         sent_host, origin = request.headers.get("host"), request.headers.get("origin")

@@ -63,8 +63,8 @@ class Connection:
     """
     Serves one TCP connection until it ends.
 
-    Thread safety: ``run`` belongs to the connection's thread; ``stop`` and ``abort`` may be called
-    from any thread.
+    Thread safety: only the connection's thread calls ``run``. Any thread may call ``stop`` and
+    ``abort``.
     """
 
     def __init__(

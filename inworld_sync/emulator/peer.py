@@ -141,8 +141,8 @@ class WebSocketPeer:
         Wait for the next whole message, which is str for text and bytes for binary.
 
         Returns:
-            None after the end of the connection. Messages that still wait when either side closes
-            are dropped, because no response could be sent.
+            The message; None after the end of the connection. Messages that still wait when either
+            side closes are dropped, because no response could be sent.
 
         Raises:
             TimeoutError: There was no message within *timeout* seconds.
@@ -215,7 +215,11 @@ class WebSocketPeer:
         self._reader.join(self.settings.close_timeout)
 
     def _read(self) -> None:
-        """Receive until the client sends CLOSE or disconnects. This runs on the reader thread."""
+        """
+        Receive until the client sends CLOSE or disconnects.
+
+        The reader thread runs this method.
+        """
         try:
             while self._process_received() and self._receive():
                 pass

@@ -89,7 +89,8 @@ class Emulator:
     Args:
         host: An address of this machine. An address other than loopback needs *allow_remote*.
         port: The port to listen on, 0 to 65535. 0 selects a free port.
-        tls: Serve TLS with a certificate made for this server. Clients need ``ssl_context``.
+        tls: Whether to serve TLS, with a certificate made for this server. Clients need
+            ``ssl_context``.
         api_key: The key that clients must send, in the form of the portal (base64 of
             ``id:secret``). None makes a random key.
         settings: Limits and quirks.
@@ -99,7 +100,7 @@ class Emulator:
         speech_engine: A speech recognizer that replaces the built-in recognizer.
         reply_maker: Makes the replies of Realtime and of chat completions. It replaces the
             built-in rules.
-        allow_remote: Allow a *host* that other machines can reach.
+        allow_remote: Whether to allow a *host* that other machines can reach.
 
     Raises:
         ConfigError: *host* is not loopback, or another argument is wrong.

@@ -66,7 +66,7 @@ class VoiceStore:
             return added
 
     def add_previews(self, voices: list[EmulatedVoice]) -> list[EmulatedVoice]:
-        """Keep designed voices until they are published; return them with their ids."""
+        """Keep designed voices until they are published; return the voices with their ids."""
         with self._lock:
             added = []
             for voice in voices:

@@ -95,7 +95,7 @@ class RouterTable:
     def update(
         self, name: str, fields: Mapping[str, Any], mask: Sequence[str] | None
     ) -> dict[str, Any]:
-        """Replace the fields that *mask* names. With None, replace the fields in *fields*."""
+        """Replace the fields listed in *mask*. With None, replace the fields in *fields*."""
         router = self.get(name)
         given = _known(fields)
         names = given if mask is None else [_camel(each) for each in mask]

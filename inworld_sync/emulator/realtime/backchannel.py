@@ -81,7 +81,7 @@ class Backchannel:
         )
 
     def _decide(self, options: Json) -> bool:
-        """Return whether to speak. The kind ``rule`` decides at even intervals, not at random."""
+        """Return whether to speak. With the kind ``rule``, phrases come at even intervals."""
         if options.get("decider_kind") != "rule":
             return True
         self._urge += _option(options, "rule_fire_probability")

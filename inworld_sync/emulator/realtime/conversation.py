@@ -98,7 +98,7 @@ class Conversation:
             item: The item, with an id.
             after: The id of the item before the new item, ``root`` for the beginning, or None for
                 the end.
-            hides_previous: Send null instead of the id of the previous item.
+            hides_previous: Whether to send null instead of the id of the previous item.
 
         Raises:
             InvalidRequest: The item *after* does not exist, the id is in use, or the item is too

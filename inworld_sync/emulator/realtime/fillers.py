@@ -80,7 +80,8 @@ class _Reader:
     Reads a reply on a thread of its own.
 
     Attributes:
-        has_begun: Set when the reply yields its first part, or ends without a part.
+        has_begun: An event that is set when the reply yields its first part, or ends without a
+            part.
     """
 
     def __init__(self, parts: Iterable[ReplyPart]) -> None:

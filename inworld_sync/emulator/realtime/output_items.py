@@ -59,7 +59,7 @@ class ResponseOutput:
     Attributes:
         items: The finished items, in order.
         spoken_seconds: Seconds of audio that were sent.
-        cancelled: Set when the response is cancelled.
+        cancelled: An event that is set when the response is cancelled.
     """
 
     def __init__(self, session: ResponseView, response_id: str, options: ResponseOptions) -> None:

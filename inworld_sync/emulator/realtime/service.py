@@ -37,7 +37,7 @@ class SessionPeer(EventPeer, Protocol):
         Wait for the next message, which is text for events. With WebRTC, bytes are audio.
 
         Returns:
-            None after the end of the connection.
+            The message; None after the end of the connection.
 
         Raises:
             TimeoutError: There was no message within *timeout* seconds.

@@ -130,7 +130,7 @@ class Session:
             response.join()
         self.mcp.join()
 
-    # Called by the input audio buffer.
+    # The input audio buffer calls these methods.
 
     def user_speaks(self) -> None:
         """Interrupt the active response."""

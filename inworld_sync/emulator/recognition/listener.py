@@ -278,7 +278,7 @@ def _join(*parts: Sequence[HeardWord]) -> str:
 
 
 def _moved(words: Sequence[HeardWord], by_ms: int) -> list[HeardWord]:
-    """Return the words with times in the stream instead of in their segment."""
+    """Return the words with times from the start of the stream instead of the segment."""
     return [
         word
         if word.start_ms is None or word.end_ms is None

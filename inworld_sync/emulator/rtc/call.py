@@ -134,7 +134,7 @@ class Call:
         await asyncio.shield(self._ending)
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread of the session."""
+        """Wait for the end of the session's thread, for at most *seconds*."""
         if self._session_thread is not None:
             self._session_thread.join(seconds)
 

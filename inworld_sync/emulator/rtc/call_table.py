@@ -36,7 +36,7 @@ class Endable(Protocol):
         ...
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread of the session."""
+        """Wait for the end of the session's thread, for at most *seconds*."""
         ...
 
 

@@ -40,7 +40,7 @@ class Channel(Protocol):
 
     @property
     def bufferedAmount(self) -> int:  # noqa: N802 - the name of the library
-        """The bytes that are queued."""
+        """The number of queued bytes."""
         ...
 
     def send(self, data: str) -> None:

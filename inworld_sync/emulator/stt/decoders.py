@@ -34,7 +34,7 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class Decoder(Protocol):
-    """Decodes one stream of bytes to PCM. Only one thread uses it."""
+    """Decodes one stream of bytes to PCM. Only one thread uses a decoder."""
 
     def feed(self, data: bytes) -> bytes:
         """Add bytes, and return the new PCM. Raise Refused if the audio has another format."""

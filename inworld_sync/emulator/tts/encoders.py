@@ -27,7 +27,7 @@ _OPUS_MIN_BIT_RATE, _OPUS_MAX_BIT_RATE = 6000, 256000
 
 
 class Encoder(Protocol):
-    """Encodes 16-bit little-endian mono PCM as one stream of bytes. Only one thread uses it."""
+    """Encodes 16-bit little-endian mono PCM as one stream of bytes. One thread uses an encoder."""
 
     def feed(self, pcm: bytes) -> bytes:
         """Encode samples. Return the bytes that can be sent now, if any."""

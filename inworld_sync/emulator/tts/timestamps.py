@@ -74,9 +74,10 @@ def timestamp_info(
     Args:
         words: The words of this message.
         kind: ``"WORD"``, ``"CHARACTER"``, or None for neither.
-        spaces: List the white space before each word as a separate word, without duration.
-        tokens: List words, punctuation and white space as separate entries.
-        lipsync: Add the visemes of OpenXR.
+        spaces: Whether to list the white space before each word as a separate word, without
+            duration.
+        tokens: Whether to list words, punctuation and white space as separate entries.
+        lipsync: Whether to add the visemes of OpenXR.
 
     Returns:
         The object, or None if there is nothing to describe.
