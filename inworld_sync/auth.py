@@ -37,7 +37,8 @@ API_KEY_VARIABLE = "INWORLD_API_KEY"
 _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _BASIC, _BEARER = "basic", "bearer"
 
-# A bearer token has only these characters (RFC 6750, section 2.1). Base64 uses a part of them.
+# A bearer token has only these characters (RFC 6750, section 2.1). Base64 uses some of these
+# characters.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 

@@ -203,7 +203,7 @@ class Inworld(BatchCalls):
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
-        # Each service is imported at its first use, because a program uses few of them.
+        # Each service is imported at its first use, because a program uses few services.
         with imports:
             from inworld_sync.sessions.tts.service import Tts
 

@@ -2,8 +2,8 @@
 Shows or selects the instruction set of the C core, for diagnosis, comparisons and tests.
 
 When the package is imported, it selects the best instruction set that the processor has. The
-environment variable ``INWORLD_SYNC_LEVEL`` selects another instruction set. The results are the
-same to the bit with every instruction set.
+environment variable ``INWORLD_SYNC_LEVEL`` selects another instruction set. With every instruction
+set, the results have the same bits.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def gain(data: AudioData, factor: float) -> bytes:
     Multiply samples by a factor.
 
     The product is computed in 32-bit floats and rounded to the nearest integer; halves are rounded
-    to even. So the result is the same to the bit with every instruction set.
+    to even. So the result has the same bits with every instruction set.
 
     Args:
         data: 16-bit samples.

@@ -6,9 +6,9 @@ the packets before it. If a packet is lost, the Opus decoder itself generates th
 decoder continues the speech from its own state, so that the audio of the next packet continues the
 generated audio.
 
-- :class:`OpusStream` returns the audio as soon as it is in order. A recognizer needs this.
-- :class:`OpusPackets` adds a playout in live mode, which adapts its delay to the network. A
-  listener needs this.
+- :class:`OpusStream` is for a recognizer. It returns the audio as soon as the audio is in order.
+- :class:`OpusPackets` is for a listener. It adds a playout in live mode, which adapts its delay to
+  the network.
 
 This module needs PyAV. Thread safety: none; only one thread may use an object.
 """
@@ -44,7 +44,7 @@ _MOST_CONCEALED_SAMPLES: Final = RATE_HZ * 120 // 1000
 
 # If a packet consists of one byte, and the last two bits of this byte are 0, the packet has one
 # empty frame. An Opus decoder conceals such a frame (RFC 6716, sections 3.1 and 3.2.1). PyAV has no
-# other way to request this.
+# other way to request the concealment.
 _ONE_FRAME: Final = 0xFC
 
 _TIMESTAMPS: Final = 0xFFFFFFFF
@@ -53,7 +53,8 @@ _TIMESTAMPS: Final = 0xFFFFFFFF
 @attrs.frozen
 class DecodedAudio:
     """
-    The audio of one packet, after the audio that replaces the lost packets before it.
+    The audio of one packet. If packets before this packet were lost, the audio that replaces them
+    comes first.
 
     Attributes:
         timestamp: The RTP timestamp of the first sample.

@@ -8,10 +8,10 @@ generated audio where audio is missing; or silence where nothing has to be playe
 :meth:`Playout.attach` lets the C callback of a sound device read, so that no Python code runs in
 the callback.
 
-``burst`` is for a source that is faster than real time, such as speech synthesis. No audio is
-skipped, each item starts when enough of it is buffered, and speech is slowed down a little before
-playback would stall. ``live`` is for a source in real time, such as a telephone. Then queued audio
-is a delay, and the playout adapts the delay to the jitter of recent packets.
+The mode ``burst`` is for a source that is faster than real time, such as speech synthesis. No audio
+is skipped, each item starts when enough of it is buffered, and speech is slowed down a little
+before playback would stall. The mode ``live`` is for a source in real time, such as a telephone.
+Then queued audio is a delay, and the playout adapts the delay to the jitter of recent packets.
 
 >>> playout = Playout(16000)
 >>> playout.push(bytes(640), item="a", end=True)
@@ -360,7 +360,7 @@ class Playout(Pulled):
 
     def parts(self) -> list[PlayoutPart]:
         """
-        Return the parts of which the last read's output consists, in order; at most 256 parts.
+        Return the parts of the output of the last read, in order; at most 256 parts.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.

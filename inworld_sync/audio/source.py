@@ -117,7 +117,7 @@ class AudioInput:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether :meth:`feed` would return the next whole samples as they are."""
+        """Whether :meth:`feed` returns the next whole samples unchanged."""
         return self._is_started and not self._is_converted and not self._carry.pending_bytes
 
     def feed(self, chunk: AudioData) -> bytes:
@@ -185,13 +185,13 @@ class ConvertedSource:
     Args:
         blocks: The recording.
         to_hz: The sample rate of the blocks; None means the sample rate of the recording.
-        channel: The channel to use; None mixes all of them.
+        channel: The channel to use; None mixes all channels.
         warn: Is called with a warning if the channels cancel each other.
 
     Attributes:
         sample_rate_hz: The sample rate of the blocks.
-        duration_ms: The duration of the recording; None if only reading all audio shows the
-            duration.
+        duration_ms: The duration of the recording; None if the duration is not known before all
+            audio was read.
     """
 
     def __init__(
@@ -235,8 +235,8 @@ class SeparateChannels:
 
     Attributes:
         channels: How many channels the recording has.
-        duration_ms: The duration of the recording; None if only reading all audio shows the
-            duration.
+        duration_ms: The duration of the recording; None if the duration is not known before all
+            audio was read.
     """
 
     def __init__(self, blocks: AudioFile, to_hz: int) -> None:

@@ -269,7 +269,7 @@ class MicrophoneRing(_Called):
         return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
 
     def blocks(self) -> BlockReader:
-        """Return a reader of the times of all blocks. Dropped samples have no position."""
+        """Return a reader of the times of all blocks. Positions do not count dropped samples."""
         return BlockReader(lib.iw_microphone_blocks, self._core)
 
     def level(self, window_ms: float) -> Level:

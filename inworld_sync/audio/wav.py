@@ -131,8 +131,8 @@ class WavWriter:
     file at the path is unchanged and the partial file is kept.
 
     The header has an unknown length until the file is closed, so that the file is playable at any
-    moment. If the output cannot rewrite the header (a pipe, a file opened to append, gzip), the
-    unknown length stays.
+    moment. If the header cannot be rewritten (in a pipe, a file opened to append, or gzip), the
+    length stays unknown.
 
     Attributes:
         data_bytes: The number of bytes of whole frames that were written.

@@ -26,7 +26,7 @@ _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _UNKNOWN: Final = 0xFFFF_FFFF
 # How far to look for chunks if the length in the header is 0.
 _LOOK_BYTES: Final = 64 * 1024
-# A fmt chunk has 16 to 40 bytes. The chunks of rare codecs have some more.
+# A fmt chunk has 16 to 40 bytes. The chunks of rare codecs have some more bytes.
 _MAX_FORMAT_BYTES: Final = 4096
 
 
@@ -166,7 +166,8 @@ class _W64(_Riff):
 def _header(body: bytes, order: str, data_bytes: int | None) -> WavHeader:
     encoding, channels, rate_hz, _, frame_bytes, bits = struct.unpack_from(order + "HHIIHH", body)
     if encoding == _EXTENSIBLE and len(body) >= 26:
-        # The first field of this identifier is the number of the real encoding.
+        # The real encoding has an identifier. The first field of the identifier is the encoding's
+        # number.
         (encoding,) = struct.unpack_from(order + "H", body, 24)
     decoder = None
     if channels and encoding in (_PCM, _FLOAT, _ALAW, _MULAW):

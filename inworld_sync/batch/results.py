@@ -39,7 +39,7 @@ class Results(Protocol):
 
 class LocalResults:
     """
-    Results in a folder.
+    Stores results in a folder.
 
     Args:
         folder: The folder of the outputs.

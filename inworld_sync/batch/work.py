@@ -42,7 +42,7 @@ class ItemWorker:
 
     Args:
         tts: Speaks the texts.
-        stt: Returns the service that transcribes the recordings.
+        stt: A function that returns the service for the recordings.
         timeout: The ``timeout`` of each call.
         stopped: An event. If an item begins or waits after the event was set, the item ends with an
             error.

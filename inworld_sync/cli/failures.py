@@ -60,7 +60,7 @@ _OPTIONS: Final = {
     "workspace": "--workspace",
 }
 # Matches an argument at the start of a message, after a verb, or before the value ``=True``. A name
-# with an underscore is no word of a sentence, so it matches everywhere.
+# with an underscore is not a word of a sentence, so such a name matches everywhere.
 _ARGUMENT: Final = re.compile(
     rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True)|\b(?=[a-z]+_))({'|'.join(_OPTIONS)})\b(?:=True)?"
 )

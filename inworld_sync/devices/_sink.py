@@ -185,7 +185,8 @@ class PlayoutWriter(Sink):
     """
     A sink that writes to a playout.
 
-    Thread safety: as :class:`Sink`. A thread acquires the playout's own lock after ``_changed``.
+    Thread safety: as for :class:`Sink`. A thread acquires the playout's own lock after
+    ``_changed``.
     """
 
     def __init__(self, playout: Playout, sample_rate_hz: int, changed: Condition) -> None:

@@ -231,7 +231,7 @@ class Microphone(Closing):
         Wait for the next block and return it.
 
         Args:
-            timeout: How many seconds to wait at most; None means without limit.
+            timeout: The largest number of seconds to wait; None means no limit.
 
         Raises:
             DeadlineExceeded: *timeout* seconds passed. No audio is lost.

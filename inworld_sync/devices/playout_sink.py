@@ -87,8 +87,8 @@ class PlayoutSink(PlayoutWriter):
         self._items: deque[_Item] = deque()
         self._heard_before = 0  # samples of items that were removed
         self._heard_last = 0
-        # Used if there is a latency. Each pair has a number of output frames, and the number of
-        # samples that were read until that frame.
+        # This queue is used if there is a latency. Each pair has a number of output frames, and the
+        # number of samples that were read until that frame.
         self._reads: deque[tuple[int, int]] = deque()
 
     @property
