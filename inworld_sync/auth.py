@@ -37,7 +37,8 @@ API_KEY_VARIABLE = "INWORLD_API_KEY"
 _SCHEME = re.compile(r"^\s*(basic|bearer)(\s+|$)", re.IGNORECASE)
 _BASIC, _BEARER = "basic", "bearer"
 
-# A bearer token has only these characters (RFC 6750, section 2.1). Base64 uses a part of them.
+# A bearer token has only these characters (RFC 6750, section 2.1). Base64 uses some of these
+# characters.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _QUOTES = "\"'"
 
@@ -75,7 +76,7 @@ class RenewableAuth(Protocol):
     """An :class:`Auth` whose method ``rejected`` is called when the service refuses a header."""
 
     def rejected(self, value: str) -> None:
-        """Drop the credential in the *value* of a refused header."""
+        """Drop the credential that is in *value*, the value of a refused header."""
         ...
 
 
@@ -230,7 +231,7 @@ def auth_from(
     environment: Mapping[str, str] | None = None,
 ) -> Auth:
     """
-    Return the given credential, or the key of the environment.
+    Return the given credential, or the API key from the environment.
 
     Raises:
         ConfigError: Several credentials were given, or neither an argument nor the environment has

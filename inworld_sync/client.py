@@ -1,4 +1,4 @@
-"""The client, which holds the settings and creates the services."""
+"""Implements the client, which holds the settings and creates the services."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Inworld(BatchCalls):
         TypeError: A keyword argument has an unknown name.
 
     Lock rule: ``_lock`` guards closing and the creation of services. A thread holds ``_lock`` while
-    it creates a service, which does not wait.
+    it creates a service. The creation does not wait.
 
     Thread safety: several threads may share a client. A forked child of the process, such as a
     worker of gunicorn, may use the client too. In the child, the client starts without the
@@ -203,7 +203,7 @@ class Inworld(BatchCalls):
     @property
     def tts(self) -> Tts:
         """The text-to-speech service."""
-        # Each service is imported at its first use, because a program uses few of them.
+        # Each service is imported at its first use, because a program uses few services.
         with imports:
             from inworld_sync.sessions.tts.service import Tts
 
@@ -261,8 +261,8 @@ class Inworld(BatchCalls):
             offer_form: How the offer is sent: ``sdp`` as text, ``json`` with the settings of the
                 session, or ``session_config`` in the form of the specification, which can contain
                 only the settings of a :class:`~inworld_sync.realtime.SessionConfig`.
-            ice_servers: STUN and TURN servers as a browser takes them, mappings with ``urls``,
-                ``username`` and ``credential``. None asks the service for its servers.
+            ice_servers: STUN and TURN servers, each a mapping with ``urls``, ``username`` and
+                ``credential``, as in a browser. None asks the service for its servers.
             reconnect_timeout: See ``iw.realtime.connect()`` for this and all further arguments. The
                 user's audio of an unfinished turn is not sent again after a reconnect.
             barge_in: Whether the assistant stops speaking when the user begins to speak.

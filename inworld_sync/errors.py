@@ -22,8 +22,8 @@ Defines every exception that the package raises, in one tree.
     +-- DeviceError                     a microphone or speaker failed
     +-- ClosedError                     an object was used after it was closed
 
-A message has the expected value, the received value and what to do.
-No message contains a credential, audio, or a whole frame.
+A message says what was expected, what was received, and what to do. No message contains a
+credential, audio, or a whole frame.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ class ServiceError(InworldError):
         retry_after: Seconds to wait before the next attempt, from the ``Retry-After`` header of
             an HTTP response; None if the service named no time.
         details: The error's details as the service sent them.
-        server_time: When the service sent an HTTP response, by its own clock, in seconds of Unix
-            time; None if the service sent no time.
+        server_time: The time at which the service sent an HTTP response, by the service's clock, in
+            seconds of Unix time; None if the service sent no time.
     """
 
     def __init__(

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FrameBuilder", "FrameForm", "build_frame"]
 
-# These are names of the module, since reading an attribute of the library takes as long as a short
-# call.
+# Reading an attribute of the library takes as long as a short call. So the module reads each
+# attribute once, when the module is imported.
 _frame_text: Final = lib.iw_frame_text
 _frame_plain: Final = lib.iw_frame_plain
 _MAX_OPCODE: Final = 15

@@ -2,13 +2,14 @@ r"""
 Encodes and decodes mu-law and A-law, the 8-bit encodings of telephony (ITU-T G.711).
 
 Encoding produces the same bits as the reference code of ITU-T G.191. A sample on a decision value
-belongs to the interval above this value, for positive and negative samples. In Python's former
-audioop, the negative boundaries of mu-law are nearer to zero by four. The A-law and the decoding of
-audioop are the same as here.
+belongs to the interval above this value, for positive and negative samples. The audioop module of
+Python before 3.13 has negative boundaries of mu-law that are nearer to zero by four. For A-law and
+for all decoding, audioop returns the same values as this module.
 
 Linear samples are 16-bit little-endian. Every function accepts any object with a contiguous buffer,
-and any thread may call every function at any time. The functions that end in ``_into`` write to the
-start of *out*, a writable buffer that must not overlap *data*, and return the bytes written.
+and any thread may call every function at any time. The functions whose names end in ``_into`` write
+to the start of *out* and return the number of bytes written. *out* is a writable buffer that must
+not overlap *data*.
 
 >>> decode_ulaw(b"\xff\x00").hex(" ", 2)
 '0000 8482'

@@ -1,8 +1,9 @@
 """
 Shows or selects the instruction set of the C core, for diagnosis, comparisons and tests.
 
-The import selects the best instruction set. The environment variable ``INWORLD_SYNC_LEVEL`` selects
-another instruction set. Every instruction set computes the same bits.
+When the package is imported, it selects the best instruction set that the processor has. The
+environment variable ``INWORLD_SYNC_LEVEL`` selects another instruction set. With every instruction
+set, the results have the same bits.
 """
 
 from __future__ import annotations

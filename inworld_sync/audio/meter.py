@@ -64,9 +64,9 @@ class Level:
     @property
     def is_clipped(self) -> bool:
         """
-        Whether a sample has full scale, 32767 or -32768.
+        Whether the peak is at full scale, which means a magnitude of 32767 or 32768.
 
-        Audio that is too loud is cut at full scale, which is heard as distortion.
+        Audio that is too loud is cut at full scale. The listener hears the cut as distortion.
         """
         return self.peak_magnitude >= _FULL_SCALE - 1
 

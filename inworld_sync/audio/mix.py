@@ -2,9 +2,9 @@ r"""
 Amplifies and adds 16-bit samples. Results beyond full scale are clipped.
 
 Samples are little-endian and interleaved. Every function accepts bytes or an array of samples, and
-any thread may call every function at any time. The functions that end in ``_into`` write to the
-start of *out*, a writable buffer, and return the bytes written. *out* may be an input itself. A
-partial overlap of *out* and an input is not allowed.
+any thread may call every function at any time. The functions whose names end in ``_into`` write to
+the start of *out*, a writable buffer, and return the number of bytes written. *out* may be an input
+itself. A partial overlap of *out* and an input is not allowed.
 
 >>> gain(b"\x00\x40\x01\x00", 0.5).hex(" ", 2)  # 16384 and 1
 '0020 0000'
@@ -35,8 +35,8 @@ def gain(data: AudioData, factor: float) -> bytes:
     """
     Multiply samples by a factor.
 
-    The product is computed in 32-bit floats and rounded to the nearest sample, halves to even. So
-    every instruction set computes the same bits.
+    The product is computed in 32-bit floats and rounded to the nearest integer; halves are rounded
+    to even. So the result has the same bits with every instruction set.
 
     Args:
         data: 16-bit samples.

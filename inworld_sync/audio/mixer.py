@@ -53,7 +53,8 @@ class Mixer(Pulled):
             scale are clipped. The output of the playouts must be ``f32``.
         attack_ms: The time in which the gain of a playout decreases, 1 to 10000.
         release_ms: The time in which the gain of a playout increases, 1 to 10000.
-        hold_ms: How long a playout may pause before the attenuation of the others ends, 0 to 10000.
+        hold_ms: How long a playout may pause before the attenuation of the other playouts ends, 0
+            to 10000.
 
     Attributes:
         sample_rate_hz: Samples per second of each channel.
@@ -192,7 +193,10 @@ class Mixer(Pulled):
             playout.detach()
 
     def unheard_frames(self, now_ns: int | None = None) -> int:
-        """Return the largest count, over all playouts, of frames that were read but not heard."""
+        """
+        Count the frames of each playout that were read but not heard yet, and return the largest
+        count.
+        """
         require_time_ns(now_ns)
         with self._control:
             tracks = [voice.track for voice in self._voices.values()]

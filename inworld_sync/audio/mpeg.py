@@ -32,11 +32,12 @@ _RATES_HZ: Final = (44100, 48000, 32000)
 
 def mpeg_format(peek: Callable[[int], bytes], *, is_whole: bool = True) -> str | None:
     """
-    Return ``MP3`` or ``AAC`` if a recording begins with frames of this format, otherwise None.
+    Return the format of the frames with which a recording begins: ``MP3``, ``AAC`` or None.
 
     Args:
-        peek: Returns the first n bytes of the recording, or fewer if the recording is shorter.
-        is_whole: Whether *peek* knows the whole recording. Otherwise one header is enough.
+        peek: A function that gets a number of bytes, and returns that many bytes from the start of
+            the recording, or fewer if the recording is shorter.
+        is_whole: Whether *peek* can return the whole recording. If it cannot, one header is enough.
     """
     for name, length_of, constant_bits in (
         ("MP3", _mp3_frame_bytes, 0xFFFE0C00),

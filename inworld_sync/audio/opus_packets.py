@@ -6,9 +6,9 @@ the packets before it. If a packet is lost, the Opus decoder itself generates th
 decoder continues the speech from its own state, so that the audio of the next packet continues the
 generated audio.
 
-- :class:`OpusStream` returns the audio as soon as it is in order. A recognizer needs this.
-- :class:`OpusPackets` adds a playout in live mode, which adapts its delay to the network. A
-  listener needs this.
+- :class:`OpusStream` is for a recognizer. It returns the audio as soon as the audio is in order.
+- :class:`OpusPackets` is for a listener. It adds a playout in live mode, which adapts its delay to
+  the network.
 
 This module needs PyAV. Thread safety: none; only one thread may use an object.
 """
@@ -42,8 +42,9 @@ _MAX_JUMP: Final = 1000
 # A longer loss is not concealed, because the decoder fades to silence.
 _MOST_CONCEALED_SAMPLES: Final = RATE_HZ * 120 // 1000
 
-# A packet with only its first byte, whose last two bits are 0, has one empty frame. An Opus decoder
-# conceals such a frame (RFC 6716, sections 3.1 and 3.2.1). PyAV has no other way to request this.
+# If a packet consists of one byte, and the last two bits of this byte are 0, the packet has one
+# empty frame. An Opus decoder conceals such a frame (RFC 6716, sections 3.1 and 3.2.1). PyAV has no
+# other way to request the concealment.
 _ONE_FRAME: Final = 0xFC
 
 _TIMESTAMPS: Final = 0xFFFFFFFF
@@ -52,12 +53,14 @@ _TIMESTAMPS: Final = 0xFFFFFFFF
 @attrs.frozen
 class DecodedAudio:
     """
-    The audio of one packet, after the audio that replaces the lost packets before it.
+    The audio of one packet. If packets before this packet were lost, the audio that replaces them
+    comes first.
 
     Attributes:
         timestamp: The RTP timestamp of the first sample.
         pcm: 16-bit mono PCM of 48000 Hz.
-        is_first: Whether a stream begins, with other timestamps than the stream before it.
+        is_first: Whether this audio begins a new stream. Then *timestamp* does not continue the
+            timestamps of the previous stream.
     """
 
     timestamp: int
@@ -74,7 +77,7 @@ class _Packet:
 
 class OpusStream:
     """
-    The packets of one stream, and their audio in order.
+    Decodes the packets of one stream in order.
 
     Args:
         logger: Gets the errors of packets that cannot be decoded.
@@ -89,7 +92,7 @@ class OpusStream:
         self._logger = logger
         self._wait = wait
         self._source: int | None = None
-        # The sequence number and the timestamp that follow the audio so far.
+        # The sequence number and the timestamp at which the next audio is expected.
         self._next = self._end = 0
         self._is_first = True
         # Whether packets before the next packet are lost.
@@ -171,7 +174,7 @@ class OpusStream:
 
 class OpusPackets:
     """
-    The packets of one stream, and its audio at the rate of a listener.
+    Decodes the packets of one stream, and returns the audio for a listener in blocks of 20 ms.
 
     Args:
         logger: Gets the errors of packets that cannot be decoded.

@@ -5,8 +5,8 @@ that are cut between chunks.
 Samples are little-endian and interleaved. Every function accepts bytes in its input format, or an
 array of any type that :mod:`inworld_sync.audio.samples` describes. The input format is the format
 after ``from`` in the name; for :func:`swap_bytes`, the input format is s16. Any thread may call
-every function. The functions that end in ``_into`` write to the start of *out*, a writable buffer
-that must not overlap *data*, and return the number of bytes written.
+every function. The functions whose names end in ``_into`` write to the start of *out* and return
+the number of bytes written. *out* is a writable buffer that must not overlap *data*.
 
 >>> f32_from_s16(b"\x00\x40").hex()  # 16384 becomes 0.5
 '0000003f'

@@ -8,10 +8,10 @@ generated audio where audio is missing; or silence where nothing has to be playe
 :meth:`Playout.attach` lets the C callback of a sound device read, so that no Python code runs in
 the callback.
 
-``burst`` is for a source that is faster than real time, such as speech synthesis. No audio is
-skipped, each item starts when enough of it is buffered, and speech is slowed down a little before
-playback would stall. ``live`` is for a source in real time, such as a telephone. Then queued audio
-is a delay, and the playout adapts the delay to the jitter of recent packets.
+The mode ``burst`` is for a source that is faster than real time, such as speech synthesis. No audio
+is skipped, each item starts when enough of it is buffered, and speech is slowed down a little
+before playback would stall. The mode ``live`` is for a source in real time, such as a telephone.
+Then queued audio is a delay, and the playout adapts the delay to the jitter of recent packets.
 
 >>> playout = Playout(16000)
 >>> playout.push(bytes(640), item="a", end=True)
@@ -69,7 +69,8 @@ _RESULTS: Final = {
     lib.IW_STALE: PushResult.STALE,
 }
 _EVENTS: Final = 64
-# The largest position or latency. It is longer than any item, and far below the limit of the core.
+# The largest position or latency in milliseconds. It is longer than any item, and far below the
+# limit of the core.
 _MOST_MS: Final = 1e9
 # The largest number of frames of one read. It is an hour at 48 kHz.
 _MOST_FRAMES: Final = 172_800_000
@@ -124,7 +125,7 @@ class _ItemNumbers:
         return self._items.get(number)
 
     def end_unnamed(self) -> None:
-        """End the unnamed item: the next use of None is a new item."""
+        """End the unnamed item. The next use of None begins a new item."""
         self._unnamed = 0
 
 
@@ -149,7 +150,7 @@ class Playout(Pulled):
         max_delay_ms: For live mode, the largest target delay, *min_delay_ms* to 10000. Audio with a
             longer delay is skipped.
         start_ms: For burst mode, how much of an item must be buffered before the item starts, 1 to
-            10000. A complete item starts in any case. None adapts the value to earlier items.
+            10000. A complete item starts in any case. With None, the value adapts to earlier items.
         capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
             needed.
         fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.
@@ -243,8 +244,9 @@ class Playout(Pulled):
         Args:
             data: Whole frames in the input format as bytes, or an array of samples, which is
                 converted to this format. The data is copied.
-            item: The item that the audio belongs to, any hashable. None is an unnamed item. After
-                the end of the unnamed item, or after :meth:`clear`, the next None is a new item.
+            item: The item that the audio belongs to, any hashable object. None is an unnamed item.
+                After the end of the unnamed item, or after :meth:`clear`, the next None is a new
+                item.
             end: Whether this is the last audio of the item.
             timestamp: The timestamp as in RTP, in frames, modulo 2**32. A jump of more than 5 s
                 begins a new time base.
@@ -310,8 +312,8 @@ class Playout(Pulled):
         """
         Set a mark. :meth:`poll` reports the mark when the item was played up to *offset_ms*.
 
-        The audio at the mark may be pushed later. A mark after the end of the item is reported at
-        this end. The marks of an item are reported in the order of their offsets.
+        The audio at the mark may be pushed later. A mark after the end of the item is reported when
+        the item ends. The marks of an item are reported in the order of their offsets.
 
         Args:
             item: The item that was passed to :meth:`push`.
@@ -358,7 +360,7 @@ class Playout(Pulled):
 
     def parts(self) -> list[PlayoutPart]:
         """
-        Return the parts of the output of the last read in order, at most 256.
+        Return the parts of the output of the last read, in order; at most 256 parts.
 
         Raises:
             LocalProtocolError: Another thread or a device is reading.
@@ -401,7 +403,8 @@ class Playout(Pulled):
         self, item: Hashable = None, *, latency_ms: float = 0.0, track: Track | None = None
     ) -> float:
         """
-        Return how much of an item was played. The result is never more than was pushed.
+        Return how much of an item was played. The result is never more than the audio that was
+        pushed.
 
         Args:
             item: The item that was passed to :meth:`push`; None means the current unnamed item.
@@ -463,7 +466,7 @@ class Playout(Pulled):
     # ---- inside ------------------------------------------------------------------------------
 
     def _until(self, latency_ms: float, track: Track | None, now_ns: int | None) -> int:
-        """Return the position up to which the stream is heard."""
+        """Return the frame of the stream up to which the audio was heard."""
         if track is not None and not isinstance(track, Track):
             raise ConfigError(f"track must be a Track or None, got {type(track).__name__}")
         require_time_ns(now_ns)

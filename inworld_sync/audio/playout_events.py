@@ -29,13 +29,16 @@ _Kind = TypeVar("_Kind", bound=enum.Enum)
 
 
 def structs(array: CData, count: int) -> Iterator[CData]:
-    """Iterate over the first *count* structs of an array, which the core's next call overwrites."""
+    """
+    Iterate over the first *count* structs of an array. The next call of the core overwrites the
+    array.
+    """
     views = cast("Sequence[CData]", array)
     return (views[index] for index in range(count))
 
 
 class PushResult(enum.Enum):
-    """The result of a push, which is true if the audio was accepted."""
+    """The result of a push. The result is true if the audio was accepted."""
 
     ACCEPTED = "accepted"
     FULL = "full"  # wait until some of the queued audio was played
@@ -199,7 +202,7 @@ class PlayoutStats:
         resyncs: In live mode, how many new time bases began, after jumps of the timestamps or long
             pauses.
         clears: The number of calls of :meth:`Playout.clear`.
-        pulled_frames: All frames of output. It is the sum of the next five counts.
+        pulled_frames: The number of all output frames, which is the sum of the next five counts.
         played_frames: Output that is audio of the source.
         concealed_frames: Output that was generated.
         held_frames: Silence within items.

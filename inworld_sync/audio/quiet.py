@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["quietest_sample"]
 
-# The share of the audio that must be quiet. A pause inside a word is shorter.
+# The share of the audio that must be quiet. A pause inside a word is shorter than this share.
 _STRETCH_SHARE = 0.3
 
 

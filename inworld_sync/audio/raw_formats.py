@@ -1,5 +1,5 @@
 """
-Decodes the formats of raw samples, in files without a header and inside containers such as WAV.
+Decodes raw samples from files without a header and from containers such as WAV.
 
 The formats have the names that ffmpeg uses. For example, ``s24le`` has signed samples of 24 bits,
 little-endian.
@@ -51,7 +51,7 @@ class SampleDecoder(NamedTuple):
 
 
 def format_of_suffix(suffix: str) -> RawFormat | None:
-    """Return the format of files without a header that have this suffix, or None."""
+    """Return the raw format of files with this suffix; None if the suffix is not known."""
     return _SUFFIXES.get(suffix.lower())
 
 

@@ -42,10 +42,10 @@ class ByteReader:
         Create a reader.
 
         Args:
-            read: Returns 1 to n bytes, or no bytes at the end.
+            read: A function that gets a number n, and returns 1 to n bytes, or no bytes at the end.
             name: The path or name of the file, or a description.
-            file: The file that *read* reads, if it is seekable.
-            close: Frees the source.
+            file: The file that *read* reads, if the file is seekable.
+            close: A function that frees the source.
         """
         self.name = PurePath(name).name or name
         self.suffix = PurePath(name).suffix.lower()
@@ -64,7 +64,7 @@ class ByteReader:
         Open a file, a FIFO or a device by its path.
 
         Raises:
-            AudioError: *path* cannot be a path.
+            AudioError: *path* contains NUL, or is too long to be a path.
             OSError: The file cannot be opened.
         """
         try:
@@ -93,7 +93,7 @@ class ByteReader:
     @classmethod
     def of_file(cls, file: Any) -> ByteReader:
         """
-        Read an open binary file or an upload object from its current position. Leave the file open.
+        Read an open binary file or an upload object from its current position. The file stays open.
 
         Raises:
             AudioError: The file is not empty, but its position is at the end.
@@ -203,7 +203,7 @@ class ByteReader:
 
 
 class _Window(io.RawIOBase):
-    """The part of a seekable file after a position, as a file."""
+    """Presents the part of a seekable file after *start* as a file of its own."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file = file
@@ -229,10 +229,10 @@ class _Window(io.RawIOBase):
 
 
 def _reading(file: Any) -> Callable[[int], bytes]:
-    """Return a function that reads a file, with errors that say what is wrong with the file."""
+    """Return a function that reads a file. Its errors say what is wrong with the file."""
     if isinstance(file, io.TextIOBase):
         raise AudioError("a file of audio must be opened in binary mode ('rb'), got a text file")
-    # read() of a buffered pipe would wait for all bytes.
+    # read() of a buffered pipe waits until all bytes that were requested have arrived.
     read = getattr(file, "read1", None) or file.read
 
     def read_bytes(size_bytes: int) -> bytes:
@@ -253,7 +253,7 @@ def _reading(file: Any) -> Callable[[int], bytes]:
 def is_seekable(file: Any) -> bool:
     """Return whether a file can seek."""
     try:
-        # Some upload objects can seek and have no method that says so.
+        # Some upload objects can seek, but have no method `seekable`.
         if not getattr(file, "seekable", lambda: True)():
             return False
         file.seek(file.tell())

@@ -26,10 +26,10 @@ class Resampler:
     """
     Converts one stream to another sample rate and to mono.
 
-    The output has *to_hz* / *from_hz* times as many samples as the input, rounded to the nearest
-    sample. The output does not depend on how the input is divided into chunks. Noise and distortion
-    are 90 dB below a tone, as low as the noise of 16 bits. Frequencies that the lower rate cannot
-    represent are removed. With equal rates, samples are not changed.
+    The output has *to_hz* / *from_hz* times as many samples as the input, rounded to a whole
+    number. The output does not depend on how the input is divided into chunks. Noise and distortion
+    are 90 dB below a tone. This is as low as the noise of 16-bit samples. Frequencies that the
+    lower rate cannot represent are removed. With equal rates, samples are not changed.
 
     Args:
         from_hz: The sample rate of the input, 1 to 768000.
@@ -65,8 +65,8 @@ class Resampler:
             pcm: 16-bit little-endian PCM as bytes, or an array of samples.
 
         Returns:
-            The audio that is ready, which may be shorter or longer than the chunk. The first
-            chunks may return nothing.
+            The audio that is ready, which may be shorter or longer than the chunk. The first calls
+            may return no audio.
 
         Raises:
             AudioError: *pcm* is not audio.
@@ -83,7 +83,7 @@ class Resampler:
         Return the remaining audio and end the stream. A second call returns nothing.
 
         Raises:
-            AudioError: The last frame is incomplete. The remaining audio before it is lost.
+            AudioError: The last frame is incomplete. Then the remaining audio is lost too.
         """
         if self._finished:
             return b""
@@ -110,7 +110,7 @@ class Resampler:
 
 def mixed_to_mono(pcm: bytes, channels: int) -> bytes:
     """
-    Mix interleaved 16-bit little-endian frames in equal parts, rounded to the nearest sample.
+    Mix the channels of interleaved 16-bit little-endian frames in equal parts.
 
     Args:
         pcm: Whole frames.

@@ -5,7 +5,7 @@ Every function of the package that accepts audio uses :func:`contiguous_samples`
 follow the same rules:
 
 - ``bytes``, ``bytearray``, ``memoryview`` and other buffers of bytes are raw samples, which are
-  used unchanged. They are 16-bit little-endian where nothing else is documented.
+  used unchanged. Raw samples are 16-bit little-endian, unless a function documents another format.
 - An array may have int16, int32, uint8 (0 to 255, silence is 128), float16, float32 or float64
   samples in either byte order and with any strides. Floats are in [-1, 1].
 - The shape of an array is (frames,) with interleaved channels, (frames, channels) or
@@ -61,7 +61,7 @@ first seen, because computing the name of the type each time would take long.
 # All types of numpy that were accepted.
 _seen_types: set[object] = set()
 # The largest accepted float. Floats of other programs exceed full scale a little, but integers in a
-# float array exceed it by far.
+# float array exceed full scale by far.
 _LOUDEST_FLOAT: Final = 16.0
 _ACCEPTED: Final = "int16, int32, uint8, or floats in [-1, 1]"
 
@@ -101,7 +101,8 @@ class ChannelOrder:
     earlier arrays.
 
     Attributes:
-        axis: The dimension of the channels, 0 or 1; None until an array shows it.
+        axis: The dimension of the channels, 0 or 1; None until the shape of an array shows the
+            dimension.
     """
 
     def __init__(self) -> None:
@@ -126,7 +127,7 @@ def contiguous_samples(
             channels is mixed.
         strict: Whether to refuse NaN, infinities, and floats far beyond full scale. Otherwise NaN
             becomes 0, and other values are clipped.
-        order: The order of the stream that the array belongs to.
+        order: The channel order of the stream that the array belongs to.
 
     Raises:
         AudioError: *audio* is neither bytes nor an array, has another type of sample, or its shape
@@ -167,10 +168,11 @@ def frames_of(
     audio: object, channels: int = 1, order: ChannelOrder | None = None
 ) -> npt.NDArray[Any]:
     """
-    Return an array of samples as (samples,) for interleaved audio, or as (frames, channels).
+    Return an array of samples. The shape is (samples,) for interleaved audio, otherwise (frames,
+    channels).
 
-    A dimension that is equal to *channels* has the channels. If *channels* is 1 and no dimension
-    is 1, the only dimension of at most 64 has the channels.
+    The dimension whose size is *channels* has the channels. If *channels* is 1 and no dimension has
+    the size 1, the dimension with a size of at most 64 has the channels.
 
     Args:
         audio: An array.
@@ -179,7 +181,7 @@ def frames_of(
 
     Raises:
         AudioError: *audio* is not an array of samples; or both dimensions may have the channels, or
-            neither has *channels* channels.
+            neither can have them.
     """
     array = _array(audio)
     if array.ndim == 1 or (array.ndim == 2 and not array.size):
@@ -216,7 +218,7 @@ def _may_be_channels(size: int, shape: tuple[int, ...], channels: int) -> bool:
 
 
 def _array(audio: object) -> npt.NDArray[Any]:
-    """Return *audio* as an array, or raise an error that names its type."""
+    """Return *audio* as an array, or raise an error that names the type of *audio*."""
     if isinstance(audio, str):
         raise AudioError(
             f"audio must be bytes or an array, got a text of {len(audio)} characters: "
@@ -294,7 +296,7 @@ def _to_f32(frames: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def _rounded(samples: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """Round to the nearest 16-bit sample, halves to even; clip; NaN becomes 0."""
+    """Round to 16-bit samples and clip them. Halves are rounded to even, and NaN becomes 0."""
     import numpy as np
 
     held: npt.NDArray[Any] = np.nan_to_num(np.rint(samples).clip(-32768, 32767), copy=False)

@@ -75,10 +75,10 @@ AudioLike: TypeAlias = (
 """Everything that :func:`open_source` accepts."""
 
 _BLOCK_MS: Final = 100
-# Raw recordings of calls have one channel for each side.
+# Raw recordings of phone calls have one channel for each side.
 _CALL_CHANNELS: Final = 2
-# Matches the beginning of JSON with a key, or of the base64 of a WAV, MP3, Ogg or FLAC file. No
-# samples of a recording match.
+# Matches the beginning of a JSON object with a key, or the beginning of a WAV, MP3, Ogg or FLAC
+# file in base64. No samples of a recording match.
 _TEXT: Final = re.compile(
     rb'\s*\{\s*"[A-Za-z_]{2,}"\s*:|(UklGR|UklGW|SUQz|T2dnUw|ZkxhQw)[A-Za-z0-9+/=\r\n]{24,}'
 )
@@ -92,7 +92,8 @@ class AudioInput:
     Args:
         from_hz: The sample rate of the chunks, 1 to 768000.
         to_hz: The sample rate of the result, 1 to 768000.
-        channels: The channels of the chunks, 1 to 64; :class:`Downmix` mixes them.
+        channels: The number of channels of the chunks, 1 to 64; :class:`Downmix` mixes the
+            channels.
         warn: Is called with a warning if the channels cancel each other.
 
     Raises:
@@ -116,7 +117,7 @@ class AudioInput:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether :meth:`feed` would return the next whole samples as they are."""
+        """Whether :meth:`feed` returns the next whole samples unchanged."""
         return self._is_started and not self._is_converted and not self._carry.pending_bytes
 
     def feed(self, chunk: AudioData) -> bytes:
@@ -144,14 +145,14 @@ class AudioInput:
         Return the remaining audio and end the stream.
 
         Raises:
-            AudioError: The last sample is incomplete. The remaining audio before it is lost.
+            AudioError: The last sample is incomplete. Then the remaining audio is lost too.
         """
         self._carry.finish()
         return self._resampler.finish()
 
 
 class _Frames:
-    """The blocks of a recording in whole frames, with its channels, rate and duration."""
+    """Yields a recording in blocks of whole frames, and has its channels, rate and duration."""
 
     def __init__(self, blocks: AudioFile | AudioSource) -> None:
         self.channels, frames = 1, None
@@ -184,12 +185,13 @@ class ConvertedSource:
     Args:
         blocks: The recording.
         to_hz: The sample rate of the blocks; None means the sample rate of the recording.
-        channel: The channel to use; None mixes all of them.
+        channel: The channel to use; None mixes all channels.
         warn: Is called with a warning if the channels cancel each other.
 
     Attributes:
         sample_rate_hz: The sample rate of the blocks.
-        duration_ms: The duration of the recording if it is known without reading all of it.
+        duration_ms: The duration of the recording; None if the duration is not known before all
+            audio was read.
     """
 
     def __init__(
@@ -225,14 +227,16 @@ class ConvertedSource:
 
 class SeparateChannels:
     """
-    A recording whose channels are converted to another rate one by one. The recording can be
-    iterated once.
+    Converts each channel of a recording to another rate separately. The object can be iterated
+    once.
 
-    Each iteration yields a list with one block for each channel, all of the same length.
+    The iteration yields lists with one block for each channel. All blocks of a list have the same
+    length.
 
     Attributes:
         channels: How many channels the recording has.
-        duration_ms: The duration of the recording if it is known without reading all of it.
+        duration_ms: The duration of the recording; None if the duration is not known before all
+            audio was read.
     """
 
     def __init__(self, blocks: AudioFile, to_hz: int) -> None:
@@ -279,10 +283,11 @@ def open_source(
         warn: Is called with a warning if the channels cancel each other.
 
     Returns:
-        A source that can be iterated once. Close it to free the file, or the other source.
+        A source that can be iterated once. Its ``close()`` frees the file, or closes the other
+        source.
 
     Raises:
-        AudioError: *audio* is not audio, or has a format that nothing installed can decode.
+        AudioError: *audio* is not audio, or has a format that no installed library can decode.
         ConfigError: *from_hz* is missing, the recording does not have *channel*, or an argument is
             out of range.
         OSError: The file cannot be read.
@@ -321,7 +326,7 @@ def open_separate(
         raw_format: As for :func:`open_recording`.
 
     Raises:
-        AudioError: *audio* is not audio, or has a format that nothing installed can decode.
+        AudioError: *audio* is not audio, or has a format that no installed library can decode.
         ConfigError: *audio* is a source, which has one channel; *from_hz* is missing; or an
             argument is out of range.
         OSError: The file cannot be read.
@@ -349,7 +354,7 @@ def open_recording(
     """
     Open a recording at its own sample rate and with all its channels.
 
-    The same content gives the same result in every form.
+    The result depends only on the content of *audio*, not on its form.
 
     Args:
         audio: A path, also of a FIFO or a device; an open binary file, a pipe or an upload object,
@@ -368,7 +373,7 @@ def open_recording(
         The recording. Close it to free the file.
 
     Raises:
-        AudioError: *audio* is not audio, or has a format that nothing installed can decode.
+        AudioError: *audio* is not audio, or has a format that no installed library can decode.
         ConfigError: *sample_rate_hz* is missing, or an argument is out of range.
         OSError: The file cannot be read.
     """
@@ -383,7 +388,7 @@ def _open(
     array_channels: int,
     raw_format: str | None,
 ) -> AudioFile:
-    """Open a recording; raw samples and arrays may have different numbers of channels."""
+    """Open a recording; *raw_channels* is for raw samples, and *array_channels* is for arrays."""
     if isinstance(audio, AudioFile):
         return audio
     if sample_rate_hz is not None:
@@ -427,7 +432,7 @@ def _reader_of(audio: object, channels: int) -> ByteReader | Iterator[object]:
         if is_array(block):
             return blocks
         order = ChannelOrder()
-        # If most blocks are bytes, an array among them is converted to 16-bit samples.
+        # The first block is bytes. So an array among the blocks is converted to 16-bit samples.
         return ByteReader.of_blocks(
             contiguous_samples(each, "s16", channels, strict=True, order=order) for each in blocks
         )

@@ -1,5 +1,6 @@
 r"""
-Extracts audio from JSON messages. The base64 at one path is decoded, and the rest is returned.
+Extracts audio from JSON messages. The base64 at one path is decoded, and the rest of the message is
+returned as JSON text.
 
 The C core reads the message once. If the core might read a message differently than a complete JSON
 parser, for example because of an escape inside the base64 or a duplicate key,
@@ -27,8 +28,8 @@ __all__ = ["Split", "Splitter"]
 # A message with 100 ms of 48 kHz PCM has 13 KB. The memory grows for longer messages.
 _FIRST_ROOM_BYTES: Final = 64 * 1024
 
-# These are names of the module, since reading an attribute of the library takes as long as
-# splitting a short message.
+# Reading an attribute of the library takes as long as splitting a short message. So the module
+# reads each attribute once, when the module is imported.
 _string: Final = ffi.string
 _from_buffer: Final = ffi.from_buffer
 _NULL: Final = ffi.NULL
@@ -98,12 +99,13 @@ class Splitter:
         Args:
             message: JSON text in UTF-8.
 
-            Returns: The parts, or None if only a JSON parser can read the message.
+        Returns:
+            The parts, or None if only a JSON parser can read the message.
 
         Raises:
             AudioError: *message* is not a contiguous buffer.
         """
-        # The messages of a connection are views of its buffer.
+        # The messages of a connection are views of the connection's buffer.
         is_view = type(message) is memoryview and message.c_contiguous
         source = _from_buffer(U8, message) if is_view else readable(message)
         size_bytes = len(source)
@@ -123,12 +125,12 @@ class Splitter:
 
     def split_into(self, message: Buffer, out: Buffer, *, floats: bool = False) -> int | None:
         """
-        Decode only the audio of a message, to the start of a buffer.
+        Decode only the audio of a message, and write the audio to the start of a buffer.
 
         Args:
             message: JSON text in UTF-8.
             out: A writable buffer.
-            floats: Convert 16-bit samples to 32-bit floats.
+            floats: Whether to convert the 16-bit samples to 32-bit floats.
 
         Returns:
             The number of bytes written; 0 if the message has no audio; None if only a JSON parser

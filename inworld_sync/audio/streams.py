@@ -63,9 +63,9 @@ class StreamCallback(NamedTuple):
 
 class SoundGate:
     """
-    Records until when a speaker plays, for the thread of a microphone.
+    Records the time until which a speaker plays. The thread of a microphone reads this time.
 
-    Thread safety: the threads of several devices share a gate, which has no methods.
+    Thread safety: the threads of several devices may share a gate.
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class SpeakerFeed(_Called):
 
         Args:
             mixer: A mono mixer with 16-bit output and the sample rate of the device. No other
-                reader may read it until :meth:`detach`.
+                reader may read the mixer until :meth:`detach`.
             gate: The gate that records the time until which the device plays.
             channels: The number of channels of the device, 1 to 32. All channels play the same
                 audio.
@@ -141,7 +141,7 @@ class SpeakerFeed(_Called):
         require_whole("channels", channels, 1, _MOST_CHANNELS)
         require_number("latency_ms", latency_ms, 0, _MOST_WINDOW_MS)
         require_whole("warm_up_ms", warm_up_ms, 0, _MOST_WINDOW_MS)
-        # This reference keeps the gate alive, since C code uses it.
+        # This reference keeps the gate alive, since C code uses the gate.
         self._gate = gate
         config = ffi.new(
             "struct iw_speaker_config *",
@@ -168,7 +168,7 @@ class SpeakerFeed(_Called):
 
         Only one feed at a time may write to a tap.
         """
-        # This reference keeps the tap alive, since C code uses it.
+        # This reference keeps the tap alive, since C code uses the tap.
         self._tap = tap
         lib.iw_speaker_tap(self._core, tap.pointer)
 
@@ -177,7 +177,7 @@ class SpeakerFeed(_Called):
         self._mixer.detach()
 
     def level(self, window_ms: float) -> Level:
-        """Measure the last *window_ms* that were heard, in whole blocks of the device."""
+        """Measure the audio that was heard in the last *window_ms*, in whole blocks."""
         require_number("window_ms", window_ms, 0, _MOST_WINDOW_MS)
         level = ffi.new("struct iw_sound_level *")
         now_ns = clock_ns()
@@ -269,7 +269,7 @@ class MicrophoneRing(_Called):
         return ffi.buffer(out, taken * SAMPLE_BYTES)[:]
 
     def blocks(self) -> BlockReader:
-        """Return a reader of the times of all blocks. Dropped samples have no position."""
+        """Return a reader of the times of all blocks. Positions do not count dropped samples."""
         return BlockReader(lib.iw_microphone_blocks, self._core)
 
     def level(self, window_ms: float) -> Level:
@@ -281,7 +281,7 @@ class MicrophoneRing(_Called):
         return Level(level.samples, level.peak, level.energy)
 
     def mute(self, muted: bool) -> None:
-        """Record silence or audio, from the next block of the device on."""
+        """Record silence if *muted*, otherwise audio, from the next block of the device on."""
         lib.iw_microphone_mute(self._core, muted)
 
     @property

@@ -31,8 +31,8 @@ class BlockTime(NamedTuple):
     Attributes:
         position: The count of samples before the block.
         time_ns: When the first sample was captured or is heard, on the monotonic clock.
-        breaks: How many times, so far, samples were missing before a block.
-        devices: The number of devices so far that have delivered or played blocks.
+        breaks: How many times samples were missing before a block, up to and including this block.
+        devices: The number of devices that have delivered or played blocks so far.
     """
 
     position: int
@@ -107,7 +107,7 @@ class SampleTap:
 
     @property
     def end(self) -> int:
-        """The count of samples so far."""
+        """The number of samples that were written so far."""
         return lib.iw_tap_end(self.pointer)
 
     def blocks(self) -> BlockReader:

@@ -14,9 +14,9 @@ class Track:
     """
     Counts how much of a playout in a mixer was heard. :meth:`Mixer.add` returns a track.
 
-    Without a device, a frame is heard at the ``now_ns`` of its read. With a device, the frame is
-    heard later by the latency of the device. Frames of the source are counted, so pauses and time
-    scaling do not change the count.
+    Without a device, a frame counts as heard at the time ``now_ns`` of its read. With a device, the
+    frame counts as heard later, by the latency of the device. Frames of the source are counted, so
+    pauses and time scaling do not change the count.
 
     Thread safety: any thread may call every method, even after the mixer was closed.
     """

@@ -35,7 +35,7 @@ class SpeechDetector(Protocol):
     Detects speech in a stream of 16 kHz.
 
     Attributes:
-        window_samples: The length of a window.
+        window_samples: The length of a window in samples.
     """
 
     window_samples: int
@@ -73,7 +73,7 @@ class _WebRtc:
 
 def open_detector() -> SpeechDetector:
     """
-    Open the best installed detector, which is Silero's or otherwise WebRTC's.
+    Open the detector of Silero, or the detector of WebRTC if Silero is not installed.
 
     Raises:
         DeviceError: No detector is installed.
@@ -108,13 +108,13 @@ class VoiceGate:
         self._unheard = bytearray()  # at the rate of the detector
         self._audio = bytearray()  # at the rate of the stream
         self._windows = 0
-        self._samples = 0  # that were moved from _audio to _delayed
+        self._samples = 0  # the number of samples that were moved from _audio to _delayed
         self._delayed: deque[bytes] = deque()
         self._speech_windows = 0
-        self._open_windows = 0  # for which the gate stays open
+        self._open_windows = 0  # the number of windows for which the gate stays open
 
     def feed(self, pcm: bytes) -> bytes:
-        """Add 16-bit samples. Return earlier samples, about 0.2 s behind."""
+        """Add 16-bit samples, and return the samples that were added about 0.2 s earlier."""
         self._audio += pcm
         self._unheard += self._resampler.feed(pcm)
         result = bytearray()

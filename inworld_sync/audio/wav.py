@@ -46,9 +46,10 @@ def strip_riff(chunk: Buffer) -> memoryview:
     Return the samples of one chunk, which may begin with a WAV header.
 
     The service puts a header before the first chunk and before the short last chunk of every flush.
-    Each header has the length of its own chunk. The chunks between these two have no header. So the
-    client calls this function for every chunk. A length that cannot be right (0, 4 GiB, more than
-    the chunk has) means "to the end". A header without a data chunk is taken as 44 bytes.
+    Each header has the length of its own chunk. The chunks between these two chunks have no header.
+    So the client calls this function for every chunk. A length that cannot be right (0, 4 GiB, more
+    than the chunk has) means "to the end". A header without a data chunk is assumed to have 44
+    bytes.
 
     Args:
         chunk: Any object with a contiguous buffer. The buffer is not copied.
@@ -130,8 +131,8 @@ class WavWriter:
     file at the path is unchanged and the partial file is kept.
 
     The header has an unknown length until the file is closed, so that the file is playable at any
-    moment. If the output cannot rewrite the header (a pipe, a file opened to append, gzip), the
-    unknown length stays.
+    moment. If the header cannot be rewritten (in a pipe, a file opened to append, or gzip), the
+    length stays unknown.
 
     Attributes:
         data_bytes: The number of bytes of whole frames that were written.
@@ -311,7 +312,10 @@ def _write_all(file: BinaryIO, data: Buffer) -> None:
 
 
 def _is_append_only(file: BinaryIO) -> bool:
-    """Return whether every write goes to the end of the file, as with mode ``ab`` and ``>>``."""
+    """
+    Return whether every write goes to the end of the file, as with the mode ``ab`` or ``>>`` of a
+    shell.
+    """
     if "a" in str(getattr(file, "mode", "")):
         return True
     try:

@@ -26,7 +26,7 @@ _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 _UNKNOWN: Final = 0xFFFF_FFFF
 # How far to look for chunks if the length in the header is 0.
 _LOOK_BYTES: Final = 64 * 1024
-# A fmt chunk has 16 to 40 bytes. The chunks of rare codecs have some more.
+# A fmt chunk has 16 to 40 bytes. The chunks of rare codecs have some more bytes.
 _MAX_FORMAT_BYTES: Final = 4096
 
 
@@ -50,7 +50,7 @@ class WavHeader(NamedTuple):
 
 
 def is_wav(head: bytes) -> bool:
-    """Return whether a file begins as a WAV file. *head* has 40 bytes or the whole file."""
+    """Return whether a file is a WAV file. *head* has its first 40 bytes, or the whole file."""
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
         return head[8:12] == b"WAVE"
     return head[:16] == _W64_RIFF and head[24:40] == _W64_WAVE
@@ -111,11 +111,11 @@ class _Riff:
 
     def is_open(self, size_bytes: int) -> bool:
         """
-        True if the samples continue to the end of the file, so that the length in the header is
+        Return whether the samples continue to the end of the file. Then the length in the header is
         ignored.
 
-        A program that writes to a pipe cannot go back to write the length, and leaves 4 GiB or 0.
-        But a length of 0 may also be right, if other chunks follow.
+        A program that writes to a pipe cannot correct the length later, and leaves 4 GiB or 0 in
+        the header. But a length of 0 is right if other chunks follow.
         """
         if size_bytes:
             return size_bytes == _UNKNOWN
@@ -166,7 +166,8 @@ class _W64(_Riff):
 def _header(body: bytes, order: str, data_bytes: int | None) -> WavHeader:
     encoding, channels, rate_hz, _, frame_bytes, bits = struct.unpack_from(order + "HHIIHH", body)
     if encoding == _EXTENSIBLE and len(body) >= 26:
-        # The first field of the identifier of the real encoding.
+        # The real encoding has an identifier. The first field of the identifier is the encoding's
+        # number.
         (encoding,) = struct.unpack_from(order + "H", body, 24)
     decoder = None
     if channels and encoding in (_PCM, _FLOAT, _ALAW, _MULAW):

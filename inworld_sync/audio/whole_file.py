@@ -15,7 +15,7 @@ __all__ = ["WholeFile"]
 
 class WholeFile:
     """
-    A new file that replaces *path* when it is complete.
+    A new file that replaces the file at *path* when the new file is complete.
 
     Until then the bytes are in a partial file in the same folder, such as
     ``talk.partial-1a2b3c4d.wav`` for ``talk.wav``. After an error the partial file is removed,

@@ -1,1 +1,1 @@
-"""Does many items: texts to audio files, and recordings to transcripts."""
+"""Speaks many texts to audio files, and transcribes many recordings."""

@@ -70,7 +70,8 @@ class BatchCalls:
                 either ``text`` or ``audio``, the path of a recording. Each item may have an ``id``
                 and the settings ``voice``, ``model``, ``language``, ``delivery_mode``,
                 ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
-                ``bit_rate_bps``. A value with another name is used only by a field of *template*.
+                ``bit_rate_bps``. A value with another name is used only if *template* has a field
+                with this name.
             output: The folder of the outputs, which is created.
             template: The template for the names of the outputs; by default ``{id}.wav`` for texts
                 and ``{id}.txt`` for recordings. Its fields are the names of an item's values;
@@ -88,8 +89,8 @@ class BatchCalls:
                 help.
             timeout: Seconds to wait for a connection, and for each message of the service.
             overwrite: Whether an output may replace a file that is not from this batch.
-            on_progress: Called on this thread at the start, about four times per second, and at
-                the end.
+            on_progress: A function that is called on the calling thread at the start, about four
+                times per second, and at the end.
 
         Returns:
             The counts, and the items that failed.

@@ -119,7 +119,7 @@ class CeleryBatch:
         timeout: float = 60.0,
     ) -> CeleryRun:
         """
-        Send the items that are not done to the workers, and return at once.
+        Send to the workers all items that are not done yet, and return at once.
 
         Items that failed earlier are tried again.
 
@@ -178,7 +178,8 @@ class CeleryBatch:
         language: str | None = None,
     ) -> CeleryRun:
         """
-        Return the run of a batch that any process has submitted with the same arguments.
+        Return the run of a batch that this or another process has submitted with the same
+        arguments.
 
         Raises:
             ConfigError: An argument or an item is wrong.
@@ -246,7 +247,7 @@ class CeleryBatch:
 
 class CeleryRun:
     """
-    A batch that workers do. :class:`CeleryBatch` returns this object to the caller.
+    A batch that workers run. :class:`CeleryBatch` returns this object to the caller.
 
     The state is read from the outputs, so Celery needs no result backend.
 

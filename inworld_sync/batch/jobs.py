@@ -36,15 +36,15 @@ Row = tuple[int, str, dict[str, str]]
 
 TRANSCRIPT_SUFFIXES = (".txt", ".json", ".srt", ".vtt")
 
-# The columns with a setting of an item. The columns text, audio and id have none.
+# The columns that are settings of an item. The columns text, audio and id are not settings.
 _SPEECH_SETTINGS = (
     "voice", "model", "language", "delivery_mode", "text_normalization",
 )  # fmt: skip
 _SPEECH_NUMBERS = ("temperature",)
 _AUDIO_NUMBERS = ("sample_rate_hz", "speaking_rate", "bit_rate_bps")
 _TRANSCRIPT_SETTINGS = ("model", "language")
-# The right name for each wrong name of a column. A wrong name is an error. Otherwise, a wrong name
-# would have no effect.
+# The right name for each name that users write by mistake. A wrong name raises an error, because
+# otherwise its values would have no effect.
 _WRONG_COLUMNS = {
     "voice_id": "voice", "model_id": "model", "lang": "language", "rate": "sample_rate_hz",
     "speed": "speaking_rate", "file": "audio", "path": "audio", "output": "template",
@@ -119,8 +119,8 @@ def read_items(
     Args:
         rows: The rows of the jobs.
         template: The names of the outputs; None means ``{id}.wav`` and ``{id}.txt``.
-        speech: The settings of a text without columns of its own.
-        transcript: The settings of a recording without columns of its own.
+        speech: The settings of a text, unless its row has other values.
+        transcript: The settings of a recording, unless its row has other values.
         service: The service, which is part of the key of each item.
 
     Raises:
@@ -186,7 +186,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
                 row = f"line {reader.line_num}"
                 if None in fields:
                     raise ConfigError(f"{path} {row} has more values than the header has names")
-                # A table program writes an empty row as separators only.
+                # A spreadsheet program writes an empty row as separators only.
                 if any(fields.values()):
                     yield row, fields
         except (csv.Error, UnicodeDecodeError) as error:

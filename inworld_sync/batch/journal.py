@@ -1,18 +1,18 @@
 """
 Writes the journal of a batch, which survives ``kill -9`` and a loss of power.
 
-The journal is a file of JSON lines, and lines are only appended. A line is complete when it ends
-with a newline, so an incomplete last line is cut off. The last line with a key has the state of the
-item with this key:
+The journal is a file of JSON lines. New lines are appended, and old lines are never changed. A line
+is complete when it ends with a newline, so an incomplete last line is cut off. The last line with a
+key has the state of the item with this key:
 
 - ``{"key", "output", "bytes"}``: the output is complete in a partial file, which is renamed to
-  *output* after this line is written. So a partial file that still exists is complete, and only has
-  to be renamed.
+  *output* after this line is written. So if the partial file still exists, the file is complete and
+  only has to be renamed.
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
 - ``{"key", "again": true}``: the item must be done again, because its output is missing.
 
-An output belongs to the last key with which it was written. The record of an earlier key does not
-count, since the file that it describes was replaced.
+An output belongs to the last key with which the output was written. A record with an earlier key is
+ignored, because the file of that record was replaced.
 
 Lock rule: ``_changed`` guards the lines that are not written yet. ``_changed`` is not held during
 ``write`` and ``fsync``. One thread writes the lines of all waiting threads, so that many items need
@@ -49,7 +49,7 @@ class Journal:
     The journal in a folder. Only one process may have it open.
 
     Args:
-        folder: The folder of the outputs, which exists.
+        folder: The folder of the outputs. The folder must exist.
         logger: Receives a warning for a line that cannot be read.
 
     Attributes:
@@ -140,7 +140,7 @@ class Journal:
         self._size += len(data)
 
     def _load(self, logger: logging.Logger) -> int:
-        """Read all records, and cut off an incomplete last line; return the size of the rest."""
+        """Read all records, cut off an incomplete last line, and return the remaining size."""
         data = self._path.read_bytes() if sys.platform != "win32" else _read_all(self._file)
         size = data.rfind(b"\n") + 1
         for number, line in enumerate(data[:size].splitlines(), 1):

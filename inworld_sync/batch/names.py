@@ -14,10 +14,10 @@ __all__ = ["RESERVED_NAMES", "check_collisions", "output_name"]
 RESERVED_NAMES = frozenset({"journal.jsonl"})
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d{1,2}))?\}")
-# Characters that are not allowed in the name of a file on some system, or that separate folders.
-# Half of a surrogate pair cannot be written in UTF-8.
+# Characters that separate folders, or that at least one system does not allow in the name of a
+# file. Half of a surrogate pair cannot be written in UTF-8.
 _REFUSED = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*\ud800-\udfff]')
-# Windows opens a device for such a name, with any suffix.
+# For each of these names, with or without a suffix, Windows opens a device instead of a file.
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 _MAX_NAME_BYTES = 255
 
@@ -90,8 +90,8 @@ def check_collisions(names: Iterable[tuple[str, str]]) -> None:
         names: The output and the row of each item.
 
     Raises:
-        ConfigError: Two outputs are equal, an output is the folder of another, or an output has a
-            name of the batch itself.
+        ConfigError: Two outputs are equal, an output is the folder of another output, or an output
+            has a name of the batch itself.
     """
     seen: dict[str, str] = {}
     for name, row in names:

@@ -29,7 +29,7 @@ _DONE, _FAILED = ".done", ".failed"
 
 class RemoteResults:
     """
-    Results behind an fsspec URL.
+    Stores results behind an fsspec URL.
 
     Args:
         url: A folder, such as ``/srv/out`` or ``s3://bucket/out``.

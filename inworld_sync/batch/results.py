@@ -1,4 +1,4 @@
-"""Keeps the results of a batch. The class here keeps them in a folder with a journal."""
+"""Keeps the results of a batch in a folder with a journal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LocalResults", "Results"]
 
 class Results(Protocol):
     """
-    Where the outputs of a batch go, and which items are done.
+    Stores the outputs of a batch, and records which items are done.
 
     Thread safety: any thread may call :meth:`partial`, :meth:`commit` and :meth:`fail`.
     """
@@ -27,7 +27,7 @@ class Results(Protocol):
         ...
 
     def partial(self, item: BatchItem) -> Path:
-        """Return the file to which the output is written until it is complete."""
+        """Return the file to which the output is written until the output is complete."""
         ...
 
     def commit(self, item: BatchItem, result: ItemResult) -> None:
@@ -39,7 +39,7 @@ class Results(Protocol):
 
 class LocalResults:
     """
-    Results in a folder.
+    Stores results in a folder.
 
     Args:
         folder: The folder of the outputs.
@@ -70,7 +70,7 @@ class LocalResults:
         return left
 
     def partial(self, item: BatchItem) -> Path:
-        """Return a hidden file next to the output, whose name depends on the key only."""
+        """Return a hidden file next to the output. The name of the file depends only on the key."""
         output = self._folder / item.output
         return output.with_name(f".{item.key}.partial")
 
@@ -89,8 +89,8 @@ class LocalResults:
 
     def _is_done(self, item: BatchItem) -> bool:
         """
-        Return whether the item is in the journal and its output is complete. First rename a
-        complete partial file.
+        Return whether the item is in the journal and its output is complete. If the partial file is
+        complete, rename it first.
         """
         record = self._journal.records.get(item.key)
         if record is None or "bytes" not in record:

@@ -4,8 +4,8 @@ Runs a batch on several threads.
 Threads: the threads named ``batch`` do the items. The calling thread starts and joins these
 threads, and calls the user's function.
 
-Lock rule: ``_finished`` guards the remaining items and the outcomes. No function is called while
-``_finished`` is held.
+Lock rule: ``_finished`` guards the remaining items and the outcomes. No function of the user is
+called while ``_finished`` is held.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class BatchRunner:
         return progress.summary(time.monotonic() - began)
 
     def _collect(self, progress: _Counter) -> bool:
-        """Wait for outcomes and count the outcomes. Return whether any items are left."""
+        """Wait for outcomes and count them. Return whether any items are left."""
         until = time.monotonic() + _PROGRESS_SECONDS
         while True:
             with self._finished:

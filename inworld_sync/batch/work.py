@@ -1,4 +1,4 @@
-"""Does one item of a batch: writes the speech of a text or the transcript of a recording."""
+"""Writes the output of a batch item: the speech of a text, or the transcript of a recording."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ class ItemWorker:
 
     Args:
         tts: Speaks the texts.
-        stt: Returns the service that transcribes the recordings.
+        stt: A function that returns the service for the recordings.
         timeout: The ``timeout`` of each call.
-        stopped: An item that begins or waits after this event is set ends with an error.
+        stopped: An event. If an item begins or waits after the event was set, the item ends with an
+            error.
     """
 
     def __init__(self, tts: Tts, stt: Callable[[], Stt], timeout: float, stopped: Event) -> None:

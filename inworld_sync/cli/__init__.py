@@ -22,7 +22,8 @@ from inworld_sync.errors import InworldError, printable
 
 __all__ = ["run"]
 
-# The client's log is for programs. A command prints its own messages, and no log lines beside them.
+# A command prints its own messages. Without this handler, warnings in the log of the client would
+# be printed too.
 logging.getLogger("inworld_sync").addHandler(logging.NullHandler())
 
 # The file of a command is imported when the command is called, so that --help is fast.

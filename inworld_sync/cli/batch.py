@@ -23,7 +23,7 @@ from inworld_sync.models.batch import BatchProgress, BatchSummary
 from inworld_sync.models.stt import TranscribeConfig
 from inworld_sync.models.tts import DEFAULT_TTS_MODEL
 
-# At most this many failures are printed. The journal has all of them.
+# At most this many failures are printed. The journal has all failures.
 _PRINTED_FAILURES = 20
 
 

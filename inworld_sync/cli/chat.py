@@ -108,7 +108,7 @@ def _read(prompt: str | None) -> str:
 
 
 def _printed(stream: ChatStream) -> Iterator[str]:
-    """Print each piece when it arrives, and yield it."""
+    """Print and yield each piece when the piece arrives."""
     last = ""
     try:
         for piece in stream:

@@ -1,4 +1,4 @@
-"""Makes the message and the exit status of an error. Messages name the options."""
+"""Makes the message and the exit status of an error. Messages name options, not arguments."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _OPTIONS: Final = {
     "workspace": "--workspace",
 }
 # Matches an argument at the start of a message, after a verb, or before the value ``=True``. A name
-# with an underscore is no word of a sentence, so it matches everywhere.
+# with an underscore is not a word of a sentence, so such a name matches everywhere.
 _ARGUMENT: Final = re.compile(
     rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True)|\b(?=[a-z]+_))({'|'.join(_OPTIONS)})\b(?:=True)?"
 )

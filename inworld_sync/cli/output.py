@@ -72,7 +72,7 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
 
 class SpeechOutput(ExitStack):
     """
-    The target of speech, and statistics of the speech written to it.
+    Writes speech to a target, and counts the speech that was written.
 
     The target is a file, standard output for ``-``, or the speaker for None. The speaker plays all
     of the speech before the ``with`` block ends.
@@ -106,7 +106,8 @@ class SpeechOutput(ExitStack):
     def __enter__(self) -> Self:
         super().__enter__()
         if self._output is None:
-            # Opened before the request, so that nothing is synthesized if there is no speaker.
+            # The speaker is opened before the request, so that nothing is synthesized if there is
+            # no speaker.
             self._speaker = speaker = open_default_speaker(self._audio.sample_rate_hz)
             self.callback(speaker.close)
         return self

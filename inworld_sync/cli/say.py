@@ -129,7 +129,7 @@ def command(
             print_json({**facts, "output": output, **sink.facts(), "error": message_of(error)})
         raise
     if visemes is not None:
-        # Imported here, because most calls of the command do not need it.
+        # This module is imported here, because most calls of the command do not need the module.
         from inworld_sync.games.timeline import mouth_timeline
 
         sound_file = "" if output in (None, STANDARD_OUTPUT) else Path(str(output)).name

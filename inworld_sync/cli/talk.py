@@ -101,7 +101,7 @@ def command(
                 microphone = stack.enter_context(closing(found))
             except DeviceError as error:
                 screen.warn(f"no microphone ({error}): type your turns")
-        # This closes the session before the sink and the microphone, even after an error.
+        # This callback closes the session before the sink and the microphone, even after an error.
         stack.callback(rt.close)
         waits = bool(texts) or not sys.stdin.isatty()
         screen.follow(rt, waits=waits and is_written)
@@ -121,7 +121,7 @@ def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: 
     """
     Send each text as a turn.
 
-    With *waits*, wait for each reply and its audio before the next text.
+    If *waits* is true, wait for each reply and its audio before the next text.
     """
     reply = None
     for text in filter(None, map(str.strip, texts)):

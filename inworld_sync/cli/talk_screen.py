@@ -64,7 +64,7 @@ class Screen:
 
     Args:
         assistant: The name to print for the assistant.
-        as_json: Print each line as a JSON object.
+        as_json: Whether to print each line as a JSON object.
 
     Thread safety: any thread.
     """
@@ -133,7 +133,7 @@ class Screen:
         elif output is not None:
             click.echo(printable(f"{spoken_ms / 1000.0:.2f} s of speech in {output}"), err=True)
 
-    # Handlers, on the session's dispatch thread.
+    # These handlers run on the session's dispatch thread.
 
     def _hear(self, event: UserTranscriptUpdated) -> None:
         with self._lock:

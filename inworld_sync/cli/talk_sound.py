@@ -106,7 +106,7 @@ class MeteredSink:
 
 def open_file(path: str) -> AudioSource:
     """
-    Open an audio file as a source in real time.
+    Open an audio file as a source that yields its audio in real time.
 
     Raises:
         AudioError: The file cannot be decoded.

@@ -71,7 +71,8 @@ _MAX_SEPARATE_JOBS = 10
 TIMEOUT_SECONDS = 30.0
 
 _Advance = Callable[[float], None]
-# Called with the name of a file, and with its duration in ms or None if that is unknown.
+# A function that gets the name and the duration of a file. The duration is in ms; None means that
+# the duration is unknown.
 _Counter = Callable[[str, "float | None"], _Advance]
 
 
@@ -232,7 +233,7 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
 
 
 def _open(name: str, job: _Job, counter: _Counter) -> AudioFile:
-    """Open a recording that reports how much was read from it."""
+    """Open a recording. *counter* counts the seconds of audio that are read from the recording."""
     file = open_recording(
         # A thread that waits in the buffered file holds the lock of this file. At the end of the
         # program, the interpreter needs this lock. So the thread reads from the raw file.
@@ -389,7 +390,10 @@ def _counters(*, show: bool) -> Iterator[_Counter]:
 
 
 def _printer(form: str) -> Callable[[Transcription], None]:
-    """Print final transcripts. On a terminal, a transcript overwrites the last partial one."""
+    """
+    Return a function that prints final transcripts. On a terminal, each transcript overwrites the
+    last partial transcript.
+    """
     # Each separate channel has a thread of its own.
     lock = threading.Lock()
 

@@ -22,7 +22,7 @@ _SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 
 @attrs.frozen
 class TranscriptResult:
-    """The transcript of a file, and the error that ended it early."""
+    """The transcript of a file, and the error that ended the transcription early, if any."""
 
     name: str
     transcript: Transcript
@@ -99,7 +99,7 @@ class TranscriptWriter:
 
 
 def _is_useful(result: TranscriptResult) -> bool:
-    """Return False for a file that failed before its first turn; the result is not written."""
+    """Return whether to write a result. If a file failed before its first turn, return False."""
     return result.error is None or bool(result.transcript.turns)
 
 

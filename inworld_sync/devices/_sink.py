@@ -1,10 +1,10 @@
 """
-Defines the base class of the sinks, which counts how much audio was heard and waits for the end of
-the audio.
+Defines the base class of the sinks. This class counts how much audio was heard, and waits for the
+end of the audio.
 
 Locks: ``_changed`` guards every field. A wait on ``_changed`` releases the lock. Each subclass
-documents what it does with the lock held. Methods whose names begin with an underscore are called
-with the lock held.
+documents what it does while it holds the lock. Methods whose names begin with an underscore are
+called with the lock held.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sink(Closing):
     """
     Plays 16-bit mono PCM and counts how much of it was heard.
 
-    Frames are samples at the sample rate at which they are played.
+    In the private methods, a frame is one sample at the sample rate at which the audio is played.
 
     Attributes:
         sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
@@ -66,7 +66,7 @@ class Sink(Closing):
         self._changed = changed
         self._closed = False
         self._clears = 0
-        self._written_frames = 0  # without those that a clear has dropped
+        self._written_frames = 0  # without the frames that a clear has dropped
 
     @property
     def heard_samples(self) -> int:
@@ -139,14 +139,14 @@ class Sink(Closing):
 
     @abstractmethod
     def _end(self, deadline: float, /) -> None:
-        """Do what :meth:`end` does, by the deadline."""
+        """Do what :meth:`end` does, before the deadline passes."""
 
     @abstractmethod
     def _seconds(self, frames: int, /) -> float:
         """Return the longest time to wait until *frames* frames are heard."""
 
     def _missing(self) -> int:
-        """Return how many frames were written and neither heard nor dropped."""
+        """Return how many written frames were neither heard nor dropped yet."""
         heard = self._heard()  # called first, since it may change _written_frames
         return self._written_frames - heard
 
@@ -185,7 +185,8 @@ class PlayoutWriter(Sink):
     """
     A sink that writes to a playout.
 
-    Thread safety: as :class:`Sink`. A thread acquires the playout's own lock after ``_changed``.
+    Thread safety: as for :class:`Sink`. A thread acquires the playout's own lock after
+    ``_changed``.
     """
 
     def __init__(self, playout: Playout, sample_rate_hz: int, changed: Condition) -> None:
@@ -202,7 +203,7 @@ class PlayoutWriter(Sink):
 
     @abstractmethod
     def _took(self, frames: int, /) -> None:
-        """Handle frames that were written and counted. A subclass can override this method."""
+        """Handle frames that were written and counted."""
 
     def _push(self, pcm: bytes | memoryview, item: Hashable, deadline: float) -> bool:
         """Push all of *pcm* to the playout; return False if a clear dropped the rest."""

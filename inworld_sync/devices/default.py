@@ -23,7 +23,8 @@ def open_default_speaker(sample_rate_hz: int) -> Speaker | ProgramSpeaker:
     Raises:
         DeviceError: There is neither a device nor a program. The message has both reasons.
     """
-    # Imported here, since the imports take 7 ms and most programs do not need them.
+    # These modules are imported here, since the imports take 7 ms and most programs do not need
+    # them.
     from inworld_sync.devices.program_speaker import ProgramSpeaker
     from inworld_sync.devices.speaker import Speaker
 

@@ -1,6 +1,6 @@
 """
-The microphone. Its device fills a ring buffer in C, so that no audio is lost while the interpreter
-is busy.
+Implements the microphone. A sound device fills a ring buffer in C, so that no audio is lost while
+the interpreter is busy.
 
 Locks: ``_lock`` guards every field that changes. A thread holds ``_lock`` while it opens a device,
 but never while it waits or calls ``on_change``. A thread that holds ``_lock`` may acquire
@@ -231,7 +231,7 @@ class Microphone(Closing):
         Wait for the next block and return it.
 
         Args:
-            timeout: How many seconds to wait at most; None means without limit.
+            timeout: The largest number of seconds to wait; None means no limit.
 
         Raises:
             DeadlineExceeded: *timeout* seconds passed. No audio is lost.

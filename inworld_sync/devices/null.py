@@ -2,9 +2,8 @@
 Implements a speaker without a device. This speaker takes as long as a real speaker, and needs no
 sound system.
 
-Locks: ``_changed`` guards every field. The lock is held for arithmetic and while a subclass handles
-    the
-samples, but never while other code is called.
+Locks: ``_changed`` guards every field. A thread holds the lock during arithmetic and while a
+subclass handles the samples, but never while it calls other code.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ class NullSpeaker(Sink):
         """Do nothing, because this speaker never waits for more audio."""
 
     def _seconds(self, frames: int) -> float:
-        # One more sample, so that a wait that ends a little early does not need a second wait.
+        # One sample is added, so that a wait that ends a little early does not need a second wait.
         seconds = _WAIT_SECONDS if self._paused else (frames + 1) / self._rate_hz
         return min(max(seconds, 0.0), _WAIT_SECONDS)
 

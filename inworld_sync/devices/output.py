@@ -23,7 +23,7 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["OutputDevice"]
 
-# This many seconds of played audio are held for microphones, as many as in the echo canceller.
+# This many seconds of played audio are held for microphones. The echo canceller holds as many.
 _TAPPED_SECONDS = 10
 # PulseAudio loses up to 5 ms after a stream starts.
 _WARM_UP_MS = 10
@@ -107,7 +107,7 @@ class OutputDevice:
             self.changed.wait(min(left, 0.002))
 
     def close(self) -> None:
-        """Stop at once and free the device. Audio in its buffer is lost. May be called once."""
+        """Stop at once and free the device. Audio in the buffer is lost. May be called once."""
         self.closed_ns = clock_ns()
         self._stream.close()
         if self.feed is not None:

@@ -51,8 +51,8 @@ class PlayoutSink(PlayoutWriter):
         Create a sink for a playout.
 
         Args:
-            playout: A mono playout with ``s16`` input. Nothing else may push to or clear this
-                playout. The playout stays open when the sink is closed.
+            playout: A mono playout with ``s16`` input. No other code may push audio to this playout
+                or clear the playout. The playout stays open when the sink is closed.
             track: The track of the mixer that reads the playout. The track knows when audio is
                 heard.
             latency_ms: Without a mixer, the time from the read of a sample until it is heard, 0 to
@@ -83,11 +83,12 @@ class PlayoutSink(PlayoutWriter):
         self._latency_ms = latency_ms
         self._latency_frames = round(latency_ms * playout.sample_rate_hz / 1000.0)
         self._item = _Item()
-        self._items: deque[_Item] = deque()  # started, and not yet heard completely
+        # The items that have started, and were not heard completely yet.
+        self._items: deque[_Item] = deque()
         self._heard_before = 0  # samples of items that were removed
         self._heard_last = 0
-        # Used if there is a latency. Each pair has a number of output frames, and the number of
-        # samples that were read until that frame.
+        # This queue is used if there is a latency. Each pair has a number of output frames, and the
+        # number of samples that were read until that frame.
         self._reads: deque[tuple[int, int]] = deque()
 
     @property

@@ -192,8 +192,8 @@ class DeviceStream:
     A running stream of 16-bit samples with a C callback.
 
     Attributes:
-        last_seen: When :meth:`is_gone` last found that the device had called back. Before that, the
-            time of the start.
+        last_seen: The time at which :meth:`is_gone` last found that the device had called back;
+            before the first such time, the time of the start.
 
     Thread safety: any thread may call :meth:`close`; the owner's lock guards the rest.
     """
@@ -269,11 +269,12 @@ def choose_format(
         kind: ``input`` or ``output``.
         device: An index, a part of a name, or None for the default.
         sample_rate_hz: The requested sample rate.
-        exactly: Whether to try no other sample rate.
+        exactly: Whether to try only the requested sample rate.
 
     Raises:
         ConfigError: No device or several devices have this name.
-        DeviceError: There is no device, or it supports no 16-bit samples at any of the rates.
+        DeviceError: There is no device, or the device does not support 16-bit samples at any of the
+            rates.
     """
     found = find_device(kind, device)
     most = found.input_channels if kind == "input" else found.output_channels

@@ -7,8 +7,8 @@ With such a program, ``write`` waits while more than ``buffer_ms`` of audio is n
 that reads files gets each utterance as a temporary file.
 
 Lock rule: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the process
-too. The lock is held while a process is started or ended and while samples are written to its pipe,
-which is non-blocking.
+too. The lock is held while a process is started or ended and while samples are written to the pipe
+of the process. The pipe is non-blocking.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class _Program:
 
     Attributes:
         name: The name of the executable.
-        arguments: Returns the program's arguments for a sample rate in Hz and the path of a WAV
-            file.
+        arguments: A function that returns the program's arguments for a sample rate in Hz and the
+            path of a WAV file.
         is_streamed: Whether the program plays its standard input. Otherwise it plays the WAV file.
     """
 
@@ -112,7 +112,7 @@ class ProgramSpeaker(NullSpeaker):
     Plays 16-bit mono PCM with a program of the system.
 
     The programs are ``pw-play``, ``paplay``, ``aplay``, ``ffplay``, ``mpv``, ``afplay`` and
-    ``powershell``. No program reports what was heard, so :attr:`heard_samples` follows from the
+    ``powershell``. No program reports what was heard, so :attr:`heard_samples` is computed from the
     monotonic clock. The count is too high by the latency of the program and the sound server,
     usually less than 200 ms. ``afplay`` and ``powershell`` cannot read a pipe, so they play an
     utterance from a temporary file after :meth:`end` or :meth:`drain`. Prefer

@@ -1,5 +1,5 @@
 """
-Converts the audio of one device of a microphone to the microphone's sample rate.
+Converts the audio that one device has recorded to the sample rate of the microphone.
 
 If a speaker is given, the echo of the speaker is removed too. An object of this module is used as
 long as its device is open.
@@ -23,7 +23,7 @@ class RecordedAudio:
     Reads the ring of a device.
 
     Args:
-        ring: The ring, which nothing else reads.
+        ring: The ring. No other code reads the ring.
         rate_hz: The sample rate of the device.
         sample_rate_hz: The sample rate of the result.
 
@@ -44,7 +44,7 @@ class RecordedAudio:
         return self._resampler.feed(self._ring.read(frames))
 
     def finish(self) -> bytes:
-        """Return the rest. The device has stopped."""
+        """Return the remaining audio, after the device has stopped."""
         rest = self._resampler.feed(self._ring.read(self._ring.stats.waiting_samples))
         return rest + self._resampler.finish()
 
@@ -54,7 +54,7 @@ class ProcessedAudio(RecordedAudio):
     Reads the ring of a device, and removes the echo of a speaker.
 
     Args:
-        ring: The ring, which nothing else reads.
+        ring: The ring. No other code reads the ring.
         rate_hz: The sample rate of the device.
         sample_rate_hz: The sample rate of the result.
         settings: The further processing, such as noise suppression.
@@ -96,7 +96,7 @@ class ProcessedAudio(RecordedAudio):
         return self.canceller.process(clock_ns())
 
     def finish(self) -> bytes:
-        """Return the rest. The device has stopped."""
+        """Return the remaining audio, after the device has stopped."""
         self._collect()
         return self.canceller.finish()
 
@@ -107,7 +107,7 @@ class ProcessedAudio(RecordedAudio):
         self.canceller.add_recorded(position, pcm, self._recorded_blocks.read())
         if self._tap is None or self._played_blocks is None:
             return
-        # The times are read before the audio, so that the audio of every time is read too.
+        # The times are read before the audio, so that the audio of each of these times is read too.
         blocks = self._played_blocks.read()
         played = self._tap.read(self._played_end)
         self._played_end = played.position + len(played.pcm) // SAMPLE_BYTES

@@ -115,7 +115,8 @@ class Speaker(SpeakerInput):
             priority: 0 to 1000. The speaker's own input has 1; see :meth:`adjust`.
 
         Returns:
-            The input, which is a sink like the speaker. Close it to make room for another input.
+            The input, which is a sink like the speaker. Close the input to make room for another
+            input.
 
         Raises:
             ConfigError: A value is out of range.
@@ -132,7 +133,7 @@ class Speaker(SpeakerInput):
 
     def open_tap(self) -> SampleTap:
         """
-        Return the samples that the device really plays, with their times.
+        Return a tap, which has the samples that the device really plays, and their times.
 
         A :class:`~inworld_sync.Microphone` with ``echo`` uses this tap. The samples have the sample
         rate of :attr:`mixer`. The tap has the samples since the first call of this method.
@@ -146,7 +147,7 @@ class Speaker(SpeakerInput):
 
     def level(self, *, window_ms: float = 50.0) -> Level:
         """
-        Measure the audio that is heard now, the sum of all inputs.
+        Measure the audio that is heard now, which is the sum of all inputs.
 
         Args:
             window_ms: How many milliseconds before now to measure, in whole blocks of the device;
@@ -159,7 +160,11 @@ class Speaker(SpeakerInput):
             return self._output.level(window_ms)
 
     def close(self) -> None:
-        """Stop at once and free the device. Any thread may call this, even more than once."""
+        """
+        Stop at once and free the device.
+
+        Any thread may call this method, even more than once.
+        """
         with self._changed:
             if self._output.closed_ns is None:
                 self._output.close()

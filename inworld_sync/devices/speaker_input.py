@@ -133,7 +133,7 @@ class SpeakerInput(PlayoutWriter):
 
     def mark(self, tag: object, position_samples: int | None = None) -> None:
         """
-        Set a mark, which :meth:`poll` returns when all audio before it was heard.
+        Set a mark. :meth:`poll` returns the mark when all audio before the mark was heard.
 
         Args:
             tag: Any object; :meth:`poll` returns it.

@@ -32,14 +32,14 @@ class WavSource(Closing):
     """
     Plays a recording as a source of 16-bit mono PCM, in real time or as fast as the program reads.
 
-    It reads every form of audio that :meth:`iw.stt.transcribe() <inworld_sync.Stt.transcribe>`
-    accepts, and never holds more than a few blocks of a file. Every iteration starts at the
-    beginning. A pipe or an iterable can be read only once.
+    The source reads every form of audio that :meth:`iw.stt.transcribe()
+    <inworld_sync.Stt.transcribe>` accepts, and never holds more than a few blocks of a file. Every
+    iteration starts at the beginning. A pipe or an iterable can be read only once.
 
     Attributes:
         sample_rate_hz: The sample rate of the recording.
-        duration_ms: The duration of the recording; None if it is known only after reading all of
-            it.
+        duration_ms: The duration of the recording; None if the duration is known only after the
+            whole recording was read.
 
     Thread safety: one thread uses an iteration; any thread may call :meth:`close`.
     """
@@ -63,11 +63,12 @@ class WavSource(Closing):
             sample_rate_hz: The sample rate of raw samples and arrays, 1 to 768000.
             channels: The channels of raw samples, 1 to 64; they are mixed to one.
             raw_format: The format of raw samples, such as ``mulaw``; 16-bit by default.
-            realtime: Yield each block at the time at which a microphone would yield it.
+            realtime: Whether to yield each block at the time at which a microphone would yield the
+                block.
             block_ms: The length of a block, 1 to 1000. The last block may be shorter.
 
         Raises:
-            AudioError: *source* is not audio, or nothing that is installed can decode it.
+            AudioError: *source* is not audio, or no installed library can decode *source*.
             ConfigError: A value is out of range, or *sample_rate_hz* is missing.
             OSError: The file cannot be read.
         """
@@ -164,8 +165,8 @@ class WavSink(NullSpeaker):
     samples are first written to a partial file, such as ``talk.partial-1a2b3c4d.wav`` for
     ``talk.wav``. The partial file is playable at any moment. :meth:`close` replaces the file at the
     path with the partial file. After an exception in the ``with`` block, the file at the path is
-    unchanged and the partial file is kept. A call that cannot write raises ``OSError`` with both
-    names.
+    unchanged and the partial file is kept. A call that cannot write raises ``OSError`` with the
+    names of both files.
 
     Thread safety: one thread writes; any thread may call the other methods.
     """
@@ -185,8 +186,8 @@ class WavSink(NullSpeaker):
             target: A path, or a binary file. A file at the path is replaced; a binary file is not
                 closed.
             sample_rate_hz: The sample rate of the audio that is written, 1000 to 192000.
-            realtime: Take as long as a speaker would, and do not write the audio that
-                :meth:`clear` drops. By default, a sample counts as heard when it is written.
+            realtime: Whether to take as long as a speaker would. Then the audio that :meth:`clear`
+                drops is not written. By default, a sample counts as heard when it is written.
             buffer_ms: With *realtime*, how much audio may be written and not yet heard, 10 to
                 3600000.
 

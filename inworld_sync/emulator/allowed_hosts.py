@@ -2,9 +2,9 @@
 Checks ``Host`` and ``Origin``, to protect the server from web pages.
 
 A page on any site can open a WebSocket to a port of this machine. Then the browser sends the site
-in ``Origin``. A page can also give its own host name the address of this machine (DNS rebinding).
-Then ``Host`` has this name. Other clients send an IP address or ``localhost`` in ``Host``, and no
-foreign ``Origin``.
+in ``Origin``. A page can also make its own host name resolve to the address of this machine (DNS
+rebinding). Then ``Host`` has this name. Other clients send an IP address or ``localhost`` in
+``Host``, and no foreign ``Origin``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AllowedHosts:
         self._names = {host.lower(), *(name.lower() for name in names)}
 
     def refusal(self, request: Request) -> str | None:
-        """Return why a request is refused, or None if it is accepted."""
+        """Return the reason why a request is refused, or None if the request is accepted."""
         if _EVERY_HOST in self._names:
             return None
         sent_host, origin = request.headers.get("host"), request.headers.get("origin")

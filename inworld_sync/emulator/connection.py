@@ -63,8 +63,8 @@ class Connection:
     """
     Serves one TCP connection until it ends.
 
-    Thread safety: ``run`` belongs to the connection's thread; ``stop`` and ``abort`` may be called
-    from any thread.
+    Thread safety: only the connection's thread calls ``run``. Any thread may call ``stop`` and
+    ``abort``.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class Connection:
     # HTTP.
 
     def _handle(self, request: Request) -> Response:
-        """Make the response to a request, with the headers that a web page needs to read it."""
+        """Make the response to a request, with the headers of CORS if the request has an origin."""
         response = self._preflight(request) or self._result(request)
         origin = request.headers.get("origin")
         if origin is None or not self._settings.cors:
@@ -212,7 +212,7 @@ class Connection:
         if self._routes.http(attrs.evolve(request, method=method)) is None:
             return _NOT_FOUND
         return Response(
-            # The status of Envoy, which the service uses.
+            # The service uses Envoy, which sends this status.
             status=200,
             headers={
                 "Access-Control-Allow-Methods": method,
@@ -334,7 +334,8 @@ class Connection:
         if not isinstance(event, UpgradeRequest):
             self._refuse(BadRequest("the request is not an upgrade to WebSocket"))
             return
-        # The library knows no subprotocol, and refuses a name with "/", which base64 may have.
+        # The library knows no subprotocol, and refuses a name that contains "/". Base64 may contain
+        # "/".
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)

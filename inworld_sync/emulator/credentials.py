@@ -96,7 +96,7 @@ class _Token:
 
 class Credentials:
     """
-    The key of the server, and the tokens that it has issued.
+    Checks credentials with the key of the server and the tokens that the server has issued.
 
     Thread safety: any thread; one lock guards the table of tokens.
     """
@@ -201,7 +201,7 @@ class Credentials:
 
     @staticmethod
     def websocket_error(verdict: Verdict, credential: Credential) -> dict[str, object]:
-        """Return the error that is sent on a TTS or STT WebSocket before it is closed."""
+        """Return the error that is sent on a TTS or STT WebSocket before the server closes it."""
         if verdict is not Verdict.BAD:
             return _unauthenticated(verdict)
         return status(

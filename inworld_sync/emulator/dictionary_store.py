@@ -1,4 +1,4 @@
-"""The pronunciation dictionaries that clients have made."""
+"""Stores the pronunciation dictionaries that clients have made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Dictionary:
 
 class DictionaryStore:
     """
-    The dictionaries of one server.
+    Stores the dictionaries of one server.
 
     Args:
         limit: The largest number of dictionaries that may exist.

@@ -24,7 +24,7 @@ class FairLock:
     A thread that releases a ``threading.Lock`` may acquire it again at once. With such a lock, one
     stream could keep all other streams from using an engine.
 
-    Used as a context manager, the lock waits for at most a minute, then raises DeadlineExceeded.
+    If a ``with`` statement cannot acquire the lock within a minute, it raises DeadlineExceeded.
 
     Args:
         guards: The name of the object that the lock guards, for the error.

@@ -1,5 +1,5 @@
 """
-Defines the faults that a test can request, which are errors of a network or of a service.
+Defines the faults that a test can request. A fault is an error of a network or of a service.
 
 A fault is written ``name``, ``name:value``, ``name@after`` or ``name:value@after``. *after* is the
 number of messages (or lines of a streamed response) that are sent correctly before the fault.
@@ -66,7 +66,7 @@ class FaultKind(str, enum.Enum):
     DUPLICATE = "duplicate"  # the message is sent twice
     LOSE = "lose"  # the message is not sent
     # Of a WebRTC call. The messages are the events on the data channel.
-    BAD_SDP = "bad_sdp"  # the answer is no SDP
+    BAD_SDP = "bad_sdp"  # the answer is not SDP
     ICE_FAILURE = "ice_failure"  # the addresses in the answer do not respond
     VANISH = "vanish"  # the peer stops after some messages, without a message about its end
 

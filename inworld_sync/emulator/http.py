@@ -25,7 +25,8 @@ __all__ = ["BadRequest", "Request", "RequestReader", "Response", "response_head"
 
 _MAX_HEAD_BYTES = 64 << 10
 _MAX_CHUNK_LINE_BYTES = 256
-# Enough digits for every accepted length. int() would raise for thousands of digits.
+# This pattern allows enough digits for every accepted length. int() would raise for thousands of
+# digits.
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,12}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -79,7 +80,7 @@ class Request:
         return self.headers.get("connection", "").lower() != "close"
 
     def query_value(self, name: str) -> str | None:
-        """Return the first value of a name in the query, or None. The name may be in any case."""
+        """Return the first value of *name*, or None. The query may have the name in any case."""
         return next((value for key, value in self.query if key.lower() == name), None)
 
 
@@ -154,7 +155,7 @@ class RequestReader:
         # A fault resets the connection after this many bytes of a body.
         self._cut_bytes = cut_bytes
         self._timeout = timeout
-        # Limits the time for which a connection without any request is open.
+        # This timeout limits the time for which a connection without any request is open.
         self._head_timeout = min(timeout, first_timeout)
         self._max_body_bytes = max_body_bytes
         self._buffer = bytearray()

@@ -2,7 +2,7 @@
 Implements the queue between the thread that reads a WebSocket and the thread that serves the
 WebSocket.
 
-Lock: ``_changed`` guards the queue; nothing is called while the lock is held.
+Lock: ``_changed`` guards the queue; no other code is called while the lock is held.
 """
 
 from __future__ import annotations

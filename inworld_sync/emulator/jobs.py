@@ -1,5 +1,5 @@
 """
-Work that goes on after its HTTP request was answered.
+Runs jobs, which continue after the response to their HTTP request.
 
 Threads: each running job has a thread, whose name begins with ``inworld-emulator-job``.
 """
@@ -67,7 +67,7 @@ class Jobs:
         Args:
             kind: A part of the job's name, such as ``sttJobs``.
             limit: How many jobs may run at a time.
-            work: Makes the result; may raise Refused.
+            work: A function that returns the result. It may raise Refused.
 
         Raises:
             Refused: Too many jobs are running.

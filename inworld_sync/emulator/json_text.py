@@ -7,8 +7,8 @@ from typing import Any
 
 __all__ = ["read_json"]
 
-# Far below Python's recursion limit, so that code which recurses over a value cannot reach that
-# limit.
+# This depth is far below Python's recursion limit. So code that recurses over a value cannot reach
+# the recursion limit.
 _MAX_DEPTH = 100
 
 

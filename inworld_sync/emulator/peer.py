@@ -1,12 +1,14 @@
 """
-Receives and sends the messages of one WebSocket connection, for the service that handles it.
+Receives and sends the messages of one WebSocket connection, for the service that handles the
+connection.
 
 Threads: the connection's own thread runs the service. Only the reader thread receives, so pings
 and CLOSE get their response while the service waits for an engine. Only the writer thread sends,
 so a client that does not read delays neither the service nor another connection.
 
 Locks: ``_state`` guards the sans-I/O protocol object, ``_lock`` guards the queue of the writer, and
-the inbox has its own lock. No lock is held while another is acquired, nor while the stream waits.
+the inbox has its own lock. A thread that holds ``_lock`` may acquire the lock of the inbox. No lock
+is held while the stream waits.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ class WebSocketPeer:
         credential: The credential that the client sent.
         verdict: Whether the credential is accepted. Each service decides when to refuse the client.
         settings: The settings of the server.
-        received_at: The monotonic time at which the last message of ``receive`` was received.
+        received_at: The monotonic time of arrival of the last message that ``receive`` returned.
 
     Thread safety: ``receive`` and ``received_at`` belong to one thread; all other methods may be
     called from any thread.
@@ -139,8 +141,8 @@ class WebSocketPeer:
         Wait for the next whole message, which is str for text and bytes for binary.
 
         Returns:
-            None after the end of the connection. Messages that still wait when either side closes
-            are dropped, because no response could be sent.
+            The message; None after the end of the connection. Messages that still wait when either
+            side closes are dropped, because no response could be sent.
 
         Raises:
             TimeoutError: There was no message within *timeout* seconds.
@@ -161,9 +163,9 @@ class WebSocketPeer:
 
         Args:
             message: A JSON object.
-            wait: Wait while more bytes than ``Settings.max_queued_bytes`` are queued. The
-                connection's thread must not wait, because a client that sends everything before it
-                reads would hang.
+            wait: Whether to wait while more bytes than ``Settings.max_queued_bytes`` are queued.
+                The connection's thread must not wait, because a client that sends everything before
+                it reads would hang.
 
         Raises:
             PeerGone: The connection has ended.
@@ -213,7 +215,11 @@ class WebSocketPeer:
         self._reader.join(self.settings.close_timeout)
 
     def _read(self) -> None:
-        """Receive until the client sends CLOSE or disconnects. This runs on the reader thread."""
+        """
+        Receive until the client sends CLOSE or disconnects.
+
+        The reader thread runs this method.
+        """
         try:
             while self._process_received() and self._receive():
                 pass

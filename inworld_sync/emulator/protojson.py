@@ -86,7 +86,7 @@ def commands(
     timeout: Callable[[], float | None] = lambda: None,
 ) -> Iterator[Command]:
     """
-    Yield the commands of one connection until it ends.
+    Yield the commands of one connection until the connection ends.
 
     A bad credential is refused at the first message, not at the upgrade. A malformed message gets
     an error here; an unknown request is ignored.
@@ -94,8 +94,8 @@ def commands(
     Args:
         peer: The client.
         verbs: The names of the commands.
-        timeout: Called before each message. It returns the seconds to wait for the message, or
-            None for no limit.
+        timeout: A function that is called before each message. It returns the seconds to wait for
+            the message, or None for no limit.
 
     Raises:
         TimeoutError: There was no message within *timeout*.

@@ -1,6 +1,6 @@
 """
-Implements a pytest plugin with the fixtures ``inworld_local``, a started emulator, and
-``phone_call``, which makes simulated phone calls.
+Implements a pytest plugin with two fixtures. ``inworld_local`` is a started emulator.
+``phone_call`` makes simulated phone calls.
 
 The plugin is installed with the package, so it imports only pytest until a fixture is used.
 """

@@ -26,7 +26,8 @@ class WebSocketRoute:
 
     Attributes:
         path: The exact path, percent-decoded.
-        handler: Serves one connection, which is closed when the handler returns.
+        handler: A function that serves one connection. The connection is closed when the function
+            returns.
         checked_at_upgrade: Whether a bad credential is refused with an HTTP status. Otherwise every
             request is upgraded, and the handler checks the credential at the first message.
     """
@@ -44,7 +45,7 @@ class HttpRoute:
     Attributes:
         method: The method, in capitals.
         path: The path, percent-decoded. ``*`` matches one segment.
-        handler: Makes the response to one request. It may raise Refused.
+        handler: A function that makes the response to one request. It may raise Refused.
         is_signed: Whether the handler checks a signature instead of the credential.
         takes_single_use: Whether a single-use token is accepted.
         has_openai_errors: Whether a refused credential gets 401 with a text instead of JSON.

@@ -4,9 +4,9 @@ Implements the emulator, which serves HTTP and WebSocket on one loopback port, w
 Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
 more, a reader and a writer. The WebRTC calls share one thread for their packets, and each call has
 another thread for its session. ``close`` ends and joins all threads. If the program does not call
-``close``, the emulator calls ``close`` when the process ends. Python kills a daemon thread that
-returns from an engine while the interpreter shuts down, and engines in C++ would then abort the
-process.
+``close``, the emulator calls ``close`` when the process ends. This is necessary because Python
+kills a daemon thread that returns from an engine while the interpreter shuts down. Engines in C++
+would then abort the process.
 
 Locks: ``_lock`` guards the table of connections; no thread waits while it holds the lock.
 """
@@ -71,7 +71,7 @@ _ROUTES = Routes(
     ]
 )
 _BACKLOG = 256
-# The time from the request to close a connection to its abort.
+# A connection that has not closed after this time is aborted.
 _GRACE_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
 # How long the server waits when the process or the system has no descriptors left.
@@ -83,13 +83,14 @@ class Emulator:
     """
     A server on this machine that implements the service's protocols, with real speech.
 
-    Use it as a context manager, or call ``start`` and ``close``. The server listens on loopback
-    only, because every machine that can reach the server can use this process.
+    Use the emulator as a context manager, or call ``start`` and ``close``. The server listens on
+    loopback only, because every machine that can reach the server can use this process.
 
     Args:
         host: An address of this machine. An address other than loopback needs *allow_remote*.
         port: The port to listen on, 0 to 65535. 0 selects a free port.
-        tls: Serve TLS with a certificate made for this server. Clients need ``ssl_context``.
+        tls: Whether to serve TLS, with a certificate made for this server. Clients need
+            ``ssl_context``.
         api_key: The key that clients must send, in the form of the portal (base64 of
             ``id:secret``). None makes a random key.
         settings: Limits and quirks.
@@ -99,7 +100,7 @@ class Emulator:
         speech_engine: A speech recognizer that replaces the built-in recognizer.
         reply_maker: Makes the replies of Realtime and of chat completions. It replaces the
             built-in rules.
-        allow_remote: Allow a *host* that other machines can reach.
+        allow_remote: Whether to allow a *host* that other machines can reach.
 
     Raises:
         ConfigError: *host* is not loopback, or another argument is wrong.

@@ -82,7 +82,7 @@ class Settings:
             according to its documentation.
         stt_profile_at_top: Put ``voiceProfile`` of a recording next to ``transcription``, as one
             sample of the documentation does.
-        stt_repeats_partials: Send every partial transcript twice, as the service may.
+        stt_repeats_partials: Send every partial transcript twice, as the service may do.
         stt_closes_after_usage: Close the WebSocket after ``usage``. The service leaves it open.
         stt_chunks_per_second: The largest number of audio messages that one stream may send per
             second, and in one burst. Another message is refused with code 8. 0 means no limit. The

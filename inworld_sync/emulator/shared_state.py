@@ -35,12 +35,13 @@ class SharedState:
         allowed_hosts: The check of ``Host`` and ``Origin``.
         reply_maker: Makes the replies of Realtime, and of chat completions.
         dictionaries: The pronunciation dictionaries.
-        jobs: Work that goes on after the response to its request.
+        jobs: The jobs, which continue after the response to their HTTP request.
         routers: The routers of chat completions.
         calls: The WebRTC calls.
         address: The IP address on which the server listens.
         is_secure: Whether the server uses TLS.
-        stopping: Set when the server closes. Work that takes seconds checks this event.
+        stopping: An event that is set when the server closes. Work that takes seconds checks this
+            event.
 
     Thread safety: any thread; one lock guards the counts and the prepared speech.
     """

@@ -34,7 +34,7 @@ def _wait_readable(sock: socket.socket, timeout: float | None) -> bool:
 
 class Stream:
     """
-    Bytes over a TCP socket.
+    Sends and receives bytes over a TCP socket.
 
     Thread safety: one thread receives, any thread sends. ``abort`` and ``reset`` may be called from
     any thread, more than once; both wake a waiting receiver and sender.

@@ -1,4 +1,4 @@
-"""The voices that exist: those of the settings, and those that clients clone and design."""
+"""Stores the voices of the settings, and the voices that clients clone and design."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_SLUG_CHARACTERS = 40
 
 class VoiceStore:
     """
-    The voices of one server.
+    Stores the voices of one server.
 
     Attributes:
         settings: The settings of the server, with all voices that exist now. Every change replaces
@@ -57,7 +57,7 @@ class VoiceStore:
         return voice
 
     def add(self, voice: EmulatedVoice) -> EmulatedVoice:
-        """Add a cloned voice under an id made from its name; return it with the id."""
+        """Add a cloned voice under an id made from its name; return the voice with this id."""
         with self._lock:
             self._check_room()
             added = attrs.evolve(voice, voice_id=self._free_id(voice.display_name))
@@ -66,7 +66,7 @@ class VoiceStore:
             return added
 
     def add_previews(self, voices: list[EmulatedVoice]) -> list[EmulatedVoice]:
-        """Keep designed voices until they are published; return them with their ids."""
+        """Keep designed voices until they are published; return the voices with their ids."""
         with self._lock:
             added = []
             for voice in voices:

@@ -29,15 +29,15 @@ class EmulatedVoice:
 
     Attributes:
         voice_id: The name that clients send as ``voiceId``.
-        display_name: The name for people; empty for the id.
+        display_name: The name for people. If the name is empty, the id is shown.
         source: ``"SYSTEM"``, or ``"IVC"`` for a cloned or designed voice.
         gender: ``"female"``, ``"male"`` or ``"neutral"``.
         description: A few words for a list of voices.
         lang_code: The language, as ``GET /voices/v1/voices`` spells it.
         tags: Words that describe the voice.
         pitch: The pitch as a multiple of the engine's pitch, 0.5 to 2.
-        formant: The formant frequencies as a multiple of the engine's, 0.5 to 2. Below 1 the
-            speaker sounds larger.
+        formant: The formant frequencies as a multiple of the engine's frequencies, 0.5 to 2. Below
+            1 the speaker sounds larger.
         speed: The speaking speed as a multiple of the engine's speed, 0.5 to 2.
     """
 
@@ -64,8 +64,8 @@ _TABLE = (
     ("Clive", "male", "Low and quick", "quick", 0.64, 0.88, 1.16),
     ("Wren", "neutral", "Between low and high", "neutral", 0.83, 0.95, 1.0),
 )
-# Further names of the service's documentation. Each has the sound of one of the voices above. The
-# columns are language, female names and male names.
+# Further names of the service's documentation. Each name has the sound of one of the voices above.
+# The columns are language, female names and male names.
 _NAMES = (
     (
         "EN_US",

@@ -1,1 +1,1 @@
-"""Chat completions, the list of models, and routers."""
+"""Implements chat completions, the list of models, and routers."""

@@ -1,5 +1,5 @@
 """
-Chat completions: one answer, or an answer as server-sent events.
+Implements chat completions. The answer is one JSON object, or a stream of server-sent events.
 
 The reply maker of Realtime makes the answers. Source: Inworld Router API reference, "Create chat
 completion", and the guide "LLM + TTS" for spoken answers.
@@ -35,7 +35,7 @@ __all__ = ["ROUTES"]
 
 _logger = logging.getLogger("inworld_sync.emulator")
 
-# An approximation for English.
+# This number is an approximation for English text.
 _CHARACTERS_PER_TOKEN = 4
 # The arguments of a call are sent in pieces of this length.
 _ARGUMENT_PIECE = 12
@@ -70,7 +70,7 @@ ROUTES = (
 
 
 class _Completion:
-    """The answer to one request."""
+    """Makes the answer to one request."""
 
     def __init__(self, request: ChatRequest, shared: SharedState) -> None:
         self._request = request
@@ -260,7 +260,7 @@ class _Completion:
             raise ChatFailed(f"invalid value for audio: {error}") from None
 
     def _limited(self) -> Iterator[ReplyPart]:
-        """Yield the parts of the reply up to a stop text or the maximum of tokens."""
+        """Yield the parts of the reply up to a stop text or the largest number of tokens."""
         held, stops = "", self._request.stops
         # The beginning of a stop text may be at the end of a part.
         keep = max(map(len, stops), default=1) - 1

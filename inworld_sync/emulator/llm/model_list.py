@@ -1,4 +1,4 @@
-"""The models that the emulator lists. All of them answer by the same rules."""
+"""Lists the models of the emulator. All models answer by the same rules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ROUTES = (HttpRoute(method="GET", path="/llm/v1alpha/models", handler=_list),)
 
 
 def model_id(name: str) -> str | None:
-    """Return the id ``provider/model`` of a model, given by its id or its name; None if unknown."""
+    """Return the id ``provider/model`` of the model with this id or name; None if it is unknown."""
     for provider, model, _, _ in _MODELS:
         if name in (f"{provider}/{model}", model):
             return f"{provider}/{model}"

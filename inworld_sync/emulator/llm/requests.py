@@ -93,7 +93,7 @@ def read_request(request: Request, cancelled: threading.Event) -> ChatRequest:
 
     Args:
         request: The request.
-        cancelled: Ends the work of the reply maker.
+        cancelled: An event. When the event is set, the reply maker must end its work.
 
     Raises:
         ChatFailed: The request is invalid.

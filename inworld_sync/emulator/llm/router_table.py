@@ -1,5 +1,5 @@
 """
-The routers of one server: their rules, and the choice of a variant.
+Stores the routers of one server, checks their rules, and chooses a variant.
 
 Source: Inworld Router API reference, "Create router", and the page "Conditional routing".
 """
@@ -26,7 +26,7 @@ from inworld_sync.emulator.status import (
 __all__ = ["RouterTable", "Variant", "router_id"]
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-# Matches a condition that the emulator evaluates: a name, and the text that is its value.
+# Matches a condition that the emulator evaluates: a name, ``==`` and a text in quotation marks.
 _CONDITION: Final = re.compile(r"\s*(\w+)\s*==\s*(?:\"([^\"]*)\"|'([^']*)')\s*")
 _MAX_ROUTERS: Final = 100
 _FIELDS: Final = ("displayName", "defaults", "routes", "defaultRoute")
@@ -95,7 +95,7 @@ class RouterTable:
     def update(
         self, name: str, fields: Mapping[str, Any], mask: Sequence[str] | None
     ) -> dict[str, Any]:
-        """Replace the fields that *mask* names. With None, replace the fields in *fields*."""
+        """Replace the fields listed in *mask*. With None, replace the fields in *fields*."""
         router = self.get(name)
         given = _known(fields)
         names = given if mask is None else [_camel(each) for each in mask]
@@ -141,7 +141,7 @@ class RouterTable:
 
 
 def _drawn(variants: Sequence[Mapping[str, Any]], draw: float) -> Mapping[str, Any]:
-    """Return the variant that *draw*, 0 to 100, selects by the weights."""
+    """Return the variant that the number *draw*, 0 to 100, selects by weight."""
     for each in variants[:-1]:
         draw -= each["weight"]
         if draw < 0:
@@ -155,7 +155,7 @@ def _camel(name: str) -> str:
 
 
 def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known fields under the names that responses use. Leave out null."""
+    """Return the known fields under the names that responses use. Null fields are left out."""
     named = {_camel(name): value for name, value in fields.items() if value is not None}
     return {name: named[name] for name in _FIELDS if name in named}
 

@@ -1,4 +1,7 @@
-"""Routers over HTTP. Creating and updating are long-running operations, which end at once here."""
+"""
+Serves routers over HTTP. In the service, creating and updating a router are long-running
+operations. In the emulator, these operations end at once.
+"""
 
 from __future__ import annotations
 

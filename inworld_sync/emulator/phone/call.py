@@ -253,7 +253,7 @@ class SimulatedCall:
             self.is_over = True
             self._changed.notify_all()
 
-    # # The methods below are called with ``_changed`` held.
+    # The methods below are called with ``_changed`` held.
 
     def _apply(self, order: Order) -> None:
         if order.kind == "audio":

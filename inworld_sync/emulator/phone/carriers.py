@@ -54,7 +54,7 @@ class CallFacts:
 
 
 class Carrier:
-    """The messages of one call of a carrier that sends JSON."""
+    """Writes and reads the messages of one call. The methods here are for messages in JSON."""
 
     # Whether the carrier ends a call by closing the socket, without a message.
     closes_silently = False
@@ -205,7 +205,7 @@ class Telnyx(Carrier):
 
 
 class Asterisk(Carrier):
-    """The channel driver ``chan_websocket``: binary audio, and commands and events as text."""
+    """The channel driver ``chan_websocket``. Audio is binary; commands and events are text."""
 
     closes_silently = True
 
@@ -246,7 +246,7 @@ class Asterisk(Carrier):
 
 
 class AudioSocket(Carrier):
-    """AudioSocket: frames with a type and a length; 16-bit audio."""
+    """AudioSocket. Each frame has a type and a length. The audio has 16 bits per sample."""
 
     closes_silently = True
     has_queue = False

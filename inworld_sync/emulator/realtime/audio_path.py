@@ -36,7 +36,7 @@ class AudioPath(Protocol):
             place: The fields that identify the message to which the audio belongs.
             audio: The audio in the output format of the session.
             times: The field with the times of words, or nothing.
-            cancelled: Set when the response is cancelled.
+            cancelled: An event that is set when the response is cancelled.
 
         Raises:
             PeerGone: The connection has ended.

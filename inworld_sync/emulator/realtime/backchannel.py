@@ -1,6 +1,6 @@
 """
-Speaks backchannels, which are short phrases, such as "uh-huh", that are spoken while the user
-speaks.
+Speaks backchannels. A backchannel is a short phrase, such as "uh-huh", that is spoken while the
+user speaks.
 
 Backchannels belong to no response and no turn, and have their own events.
 Source for the fields: Inworld Realtime reference, ``providerData.backchannel``.
@@ -40,7 +40,7 @@ class Backchannel:
 
     Times are positions in the user's audio, so the same audio gets the same phrases.
 
-    Thread safety: belongs to the connection's thread.
+    Thread safety: only the connection's thread uses the object.
     """
 
     def __init__(self, shared: SharedState, events: EventSender) -> None:
@@ -81,7 +81,7 @@ class Backchannel:
         )
 
     def _decide(self, options: Json) -> bool:
-        """Return whether to speak. The kind ``rule`` decides at even intervals, not at random."""
+        """Return whether to speak. With the kind ``rule``, phrases come at even intervals."""
         if options.get("decider_kind") != "rule":
             return True
         self._urge += _option(options, "rule_fire_probability")

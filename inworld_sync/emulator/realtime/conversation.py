@@ -49,7 +49,7 @@ class SpokenText:
     duration: float
 
     def heard(self, transcript: str, seconds: float) -> str:
-        """Return the transcript up to the last word that begins before a time."""
+        """Return the transcript up to the last word that begins before *seconds*."""
         ends = [end for end, start in self.words if start < seconds]
         return transcript[: max(ends)] if ends else ""
 
@@ -98,7 +98,7 @@ class Conversation:
             item: The item, with an id.
             after: The id of the item before the new item, ``root`` for the beginning, or None for
                 the end.
-            hides_previous: Send null instead of the id of the previous item.
+            hides_previous: Whether to send null instead of the id of the previous item.
 
         Raises:
             InvalidRequest: The item *after* does not exist, the id is in use, or the item is too
@@ -252,7 +252,7 @@ def _size_of(item: Item) -> int:
 
 
 def new_item(kind: str, id_prefix: str = "item", **fields: object) -> Item:
-    """Make an item of the server."""
+    """Make an item with a new id."""
     return {"id": new_id(id_prefix), "object": "realtime.item", "type": kind, **fields}
 
 
@@ -262,7 +262,7 @@ def read_item(value: object, known: Sequence[Item], param: str = "item") -> Item
 
     Args:
         value: The value from JSON.
-        known: The items of the conversation. A tool output must belong to one of their calls.
+        known: The items of the conversation. A tool output must belong to a call among these items.
         param: The field with the item.
 
     Raises:

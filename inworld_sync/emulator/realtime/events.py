@@ -11,8 +11,8 @@ import attrs
 
 __all__ = ["EventPeer", "EventSender", "InvalidRequest", "new_id"]
 
-# The event names of the OpenAI beta, which some clients still expect. None means that the beta has
-# no such event.
+# The event names of the OpenAI beta, which some clients still expect. The beta has no event
+# ``conversation.item.done``.
 _BETA_PREFIXES = {
     "response.output_audio_transcript.": "response.audio_transcript.",
     "response.output_audio.": "response.audio.",

@@ -1,5 +1,5 @@
 """
-Speaks fillers, which are short texts that are spoken until a slow reply begins.
+Speaks fillers. A filler is a short text that is spoken if a reply begins late.
 
 Source for the fields: Inworld Realtime reference, ``providerData.responsiveness``.
 
@@ -29,7 +29,7 @@ _JOIN_SECONDS = 2.0
 
 class Fillers:
     """
-    The fillers of one session.
+    Adds fillers to the replies of one session.
 
     Thread safety: one thread at a time, since the responses of a conversation run in sequence.
     """
@@ -80,7 +80,8 @@ class _Reader:
     Reads a reply on a thread of its own.
 
     Attributes:
-        has_begun: Set when the reply yields its first part, or ends without a part.
+        has_begun: An event that is set when the reply yields its first part, or ends without a
+            part.
     """
 
     def __init__(self, parts: Iterable[ReplyPart]) -> None:

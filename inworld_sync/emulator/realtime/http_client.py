@@ -72,7 +72,7 @@ def post_json(
     Args:
         url: The URL.
         body: A JSON value.
-        headers: Sent with the request.
+        headers: The headers of the request.
         stopped: An event that ends the request when it is set.
         timeout: Seconds without a byte after which the request fails.
         total_timeout: Seconds for the whole request.
@@ -80,7 +80,7 @@ def post_json(
 
     Raises:
         HttpFailed: The URL or a header is invalid, the server cannot be reached, its response is
-            not a success, or a bound was exceeded.
+            not a success, or a limit was exceeded.
     """
     bounds = _Bounds(stopped, timeout, time.monotonic() + total_timeout, max_bytes)
     try:
@@ -150,7 +150,7 @@ class _BoundedSocket:
         return io.BufferedReader(_BoundedReader(self._socket, self._bounds))
 
     def close(self) -> None:
-        """Do nothing, because http.client calls this before the response is read."""
+        """Do nothing, because http.client calls this method before the response is read."""
 
 
 class _BoundedReader(io.RawIOBase):

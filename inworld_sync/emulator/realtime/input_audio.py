@@ -1,5 +1,6 @@
 """
-Implements the input audio buffer, which divides the user's audio into turns and transcribes them.
+Implements the input audio buffer, which divides the user's audio into turns and transcribes the
+turns.
 
 Times are milliseconds of appended audio since the session began.
 
@@ -263,7 +264,7 @@ class InputAudioBuffer:
         turn.emitted = text
 
     def _add_item(self) -> None:
-        """Make the uncommitted audio a message of the user."""
+        """Add the uncommitted audio to the conversation, as a message of the user."""
         item_id = self._turn.item_id
         self._uncommitted_bytes = 0
         conversation = self._session.conversation
@@ -361,7 +362,7 @@ def _common_words(one: str, other: str) -> str:
 
 
 def _send_delta(session: SpeechInputView, item_id: str, text: str, emitted: str) -> None:
-    """Send a transcript without its prefix *emitted*, or whole with rolling transcription."""
+    """Send a transcript without its prefix *emitted*. With rolling transcription, send it all."""
     delta = text if session.settings.rolling_transcription else text.removeprefix(emitted)
     kind = "conversation.item.input_audio_transcription.delta"
     session.events.send(kind, item_id=item_id, content_index=0, delta=delta)

@@ -108,7 +108,7 @@ class McpServer:
         return self.listed
 
     def needs_approval(self, name: str) -> bool:
-        """Return whether a call needs the client's approval. By default, each call does."""
+        """Return whether a call needs the client's approval. By default, each call needs it."""
         rule = self.tool.get("require_approval", "always")
         if not isinstance(rule, dict):
             return rule != "never"

@@ -59,7 +59,7 @@ class ResponseOutput:
     Attributes:
         items: The finished items, in order.
         spoken_seconds: Seconds of audio that were sent.
-        cancelled: Set when the response is cancelled.
+        cancelled: An event that is set when the response is cancelled.
     """
 
     def __init__(self, session: ResponseView, response_id: str, options: ResponseOptions) -> None:
@@ -73,7 +73,7 @@ class ResponseOutput:
         self._speaking_since: float | None = None
 
     def open(self, item: Item, *, hides_previous: bool = False) -> int:
-        """Send the event that an item is added, and return the index of the item."""
+        """Send the event about a new item, and return the index of the item."""
         index, self._count = self._count, self._count + 1
         self.send("response.output_item.added", output_index=index, item=item)
         if self.options.in_conversation:
@@ -81,7 +81,7 @@ class ResponseOutput:
         return index
 
     def close(self, index: int, item: Item) -> None:
-        """Send the event that an item is done."""
+        """Send the event about an item that is done."""
         self.items.append(item)
         if self.options.in_conversation:
             self.session.conversation.finish(item)

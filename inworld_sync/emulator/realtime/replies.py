@@ -1,8 +1,8 @@
 """
 Defines the protocol of reply makers, which make a reply from a conversation.
 
-A reply maker is any callable with this signature. ``rules`` has the built-in reply maker, and
-``chat`` has a reply maker for OpenAI-compatible endpoints.
+A reply maker is any callable with the signature of :class:`ReplyMaker`. ``rules`` has the built-in
+reply maker, and ``chat`` has a reply maker for OpenAI-compatible endpoints.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-Makes one response: requests a reply, and writes and speaks the reply.
+Makes one response. A response requests a reply, and writes and speaks the reply.
 
-Threads: each response has its own thread, and begins when the response before it has ended.
+Threads: each response has its own thread, and begins when the previous response has ended.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["Response"]
 _JOIN_SECONDS = 5.0
 # The maximum number of replies with calls of MCP tools in one response.
 _MAX_ROUNDS = 8
-# An approximation for English.
+# This number is an approximation for English text.
 _CHARACTERS_PER_TOKEN = 4
 _logger = logging.getLogger("inworld_sync.emulator")
 
@@ -92,7 +92,7 @@ class Response:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether the response was cancelled. Its last events may not be sent yet."""
+        """Whether the response was cancelled. Some of its last events may not be sent yet."""
         return self._output.cancelled.is_set()
 
     @property
@@ -148,7 +148,8 @@ class Response:
             _logger.warning("the reply of response %s failed: %s", self.response_id, error)
             return self._failed(str(error))
         except Exception as error:
-            # The reply maker and the engines may be the user's, and can raise any exception.
+            # The reply maker and the engines may come from the user. Code of the user can raise any
+            # exception.
             _logger.exception("the reply of response %s failed", self.response_id)
             return self._failed(f"{type(error).__name__}: {error}")
         return "completed"

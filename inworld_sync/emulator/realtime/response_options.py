@@ -21,7 +21,7 @@ from inworld_sync.emulator.tts.config import MODELS, ContextConfig, read_config
 
 __all__ = ["ResponseOptions", "read_options", "speaking_voice"]
 
-# The range of the synthesizer. A session may have a slower speed.
+# The range of the synthesizer's speed. A session may have a slower speed.
 _MIN_SPEED, _MAX_SPEED = 0.5, 1.5
 _DEFAULT_VOICE, _DEFAULT_MODEL = "Dennis", "inworld-tts-2"
 
@@ -134,7 +134,7 @@ def speaking_voice(
     Args:
         config: The session's settings.
         settings: The settings of the server.
-        encoding: The encoding of the audio, as TTS calls it.
+        encoding: The encoding of the audio, with its name in the TTS service.
         rate_hz: The sample rate of the audio.
         wanted: A voice; None or an empty string for the voice of the session.
 

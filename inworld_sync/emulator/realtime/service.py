@@ -37,7 +37,7 @@ class SessionPeer(EventPeer, Protocol):
         Wait for the next message, which is text for events. With WebRTC, bytes are audio.
 
         Returns:
-            None after the end of the connection.
+            The message; None after the end of the connection.
 
         Raises:
             TimeoutError: There was no message within *timeout* seconds.
@@ -64,7 +64,7 @@ def _serve(peer: WebSocketPeer, shared: SharedState) -> None:
 
 
 def run_session(session: Session, peer: SessionPeer) -> None:
-    """Run a session until its client disconnects. Then close the connection; end all responses."""
+    """Run a session until its client disconnects. Then end the connection and all responses."""
     settings = session.shared.settings.realtime
     limiter = _Limiter(settings.max_events_per_second)
     try:

@@ -130,7 +130,7 @@ class Session:
             response.join()
         self.mcp.join()
 
-    # Called by the input audio buffer.
+    # The input audio buffer calls these methods.
 
     def user_speaks(self) -> None:
         """Interrupt the active response."""
@@ -191,7 +191,7 @@ class Session:
                 transcribe(self, self._config, str(item["id"]), text)
 
     def _continue_after_tools(self) -> None:
-        """Respond when every call has its output, unless the client requests the response."""
+        """Respond if every call has its output, unless the client itself requests the response."""
         if not self._config.continues_after_tools:
             return
         items = self.conversation.items
@@ -246,7 +246,7 @@ class Session:
     # Responses.
 
     def _respond(self, options: ResponseOptions | None) -> None:
-        """Start a response. A response of the conversation waits for the response before it."""
+        """Start a response. A response of the conversation waits for the previous response."""
         if options is None:
             options = read_options(None, self._config, self.shared.settings, ())
         with self._lock:

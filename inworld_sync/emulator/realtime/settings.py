@@ -44,7 +44,7 @@ class RealtimeSettings:
         usage_beside_response: Put ``usage`` next to the response in ``response.done``.
         lists_attempts: Put the list ``attempts`` into the metadata of a finished response.
         truncates_on_24khz: In a G.711 session, cut the reply at three times ``audio_end_ms``, as
-            the service does. With False, cut it at ``audio_end_ms``.
+            the service does. With False, cut the reply at ``audio_end_ms``.
         explains_failures: Send the reason of a failed response in ``status_details``. With False,
             ``status_details`` is null.
         explains_errors: Send the code and the id of the client's event with errors. With False,
@@ -61,7 +61,7 @@ class RealtimeSettings:
         calls_apply_session: Apply the session object of an offer to ``/v1/realtime/calls``. The
             service ignores most of this object.
         ice_servers: The objects that the endpoint of the ICE servers lists.
-        ice_timeout: A WebRTC call whose data channel is not open after this time is ended.
+        ice_timeout: A WebRTC call ends if its data channel is not open after this many seconds.
         max_events_per_second: The largest number of client events per second. Events with audio are
             not counted. Further events are refused. 0 means no limit. The service's limit is not
             known.

@@ -43,8 +43,8 @@ def find_arguments(said: str, schema: Mapping[str, object]) -> dict[str, object]
 
     Returns:
         A value for every property that was found, and a value of the right type for every required
-        property. For strings, names such as ``Oslo`` come first, then the words after a
-        preposition.
+        property. For strings, texts in quotation marks are used first, then names such as ``Oslo``,
+        then the words after a preposition.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):

@@ -3,8 +3,8 @@ Defines the recognizer that all streams of a server share.
 
 Locks: one fair lock guards loading and every call of the recognizer and the aligner, which are not
 thread-safe. This lock is held while one segment of speech is processed, for about 15 ms for each
-second of speech. The lock of the detector guards only its loading. No lock is held while a stream
-handles the result.
+second of speech. The lock of the detector guards only the loading of the detector. No lock is held
+while a stream handles the result.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def describe_recognition() -> str:
 
 def open_recognizer() -> Recognizer:
     """
-    Load the best installed recognizer, which is Moonshine or otherwise PocketSphinx.
+    Load Moonshine, or PocketSphinx if Moonshine is not installed.
 
     Raises:
         ConfigError: Neither recognizer is installed.

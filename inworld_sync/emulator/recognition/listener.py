@@ -46,8 +46,8 @@ _PAUSE_MS: Final = 600
 # No partial transcript is made during a silence that may end the turn.
 _PARTIAL_SILENCE_MS: Final = 200
 # A segment is recognized again for each partial transcript. The interval is this share of the
-# segment's length, so that all runs together process at most five times this length. The longest
-# segment keeps each run below 0.2 s of CPU.
+# segment's length, so that all runs together process at most five times this length. The limit of
+# the segment's length keeps each run below 0.2 s of CPU time.
 _PARTIAL_SHARE: Final = 0.25
 _MAX_SEGMENT_MS: Final = 10_000
 # The service's usage is a multiple of this time. Source: captured "usage" messages.
@@ -177,7 +177,7 @@ class Listener:
                 self._end_turn(self._turn, events)
 
     def _begin(self, likelihood: float, events: list[SpeechEvent]) -> None:
-        """Open a segment, because speech was detected, and a turn if none is open."""
+        """Open a segment, because speech was detected. Open a turn if no turn is open."""
         self._segment = Segment(self._now - len(self._before), bytes(self._before))
         onset = self._now - self._onset_windows * self._vad.window_samples * 2
         self._before.clear()
@@ -185,7 +185,7 @@ class Listener:
         self._open_turn(onset, likelihood, events)
 
     def _open_turn(self, start: int, likelihood: float, events: list[SpeechEvent]) -> None:
-        """Open a turn at *start* if none is open."""
+        """Open a turn at *start* if no turn is open."""
         if self._turn:
             return
         self._turn = _Turn(start, start)
@@ -251,7 +251,7 @@ class Listener:
         self._segment = self._candidate = None
 
     def _understand(self, segment: Segment) -> tuple[HeardWord, ...]:
-        """Return the words of *segment*. Recognize them again only if the speech has a new end."""
+        """Return the words of *segment*. Run the recognizer only if the speech has a new end."""
         if self._candidate is None or self._candidate[0] != segment.speech_end:
             self._candidate = segment.speech_end, self._engine.recognize(segment.speech())
         return self._candidate[1]
@@ -278,7 +278,7 @@ def _join(*parts: Sequence[HeardWord]) -> str:
 
 
 def _moved(words: Sequence[HeardWord], by_ms: int) -> list[HeardWord]:
-    """Return the words with times in the stream instead of in their segment."""
+    """Return the words with times from the start of the stream instead of the segment."""
     return [
         word
         if word.start_ms is None or word.end_ms is None

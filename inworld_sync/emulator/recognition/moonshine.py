@@ -96,8 +96,8 @@ class Moonshine:
         Return the words of one segment of speech.
 
         Args:
-            pcm: 16-bit little-endian mono at 16 kHz, best between 0.5 and 15 s. Silence at its
-                start and end should be short.
+            pcm: 16-bit little-endian mono at 16 kHz. The best length is 0.5 to 15 s. Silence at the
+                start and the end should be short.
 
         Returns:
             The words with punctuation. The confidence of a word is the geometric mean of the
@@ -139,7 +139,7 @@ class Moonshine:
 
 
 def _read_tokens(table: bytes) -> list[bytes]:
-    """Read the tokens. The length before a token has two bytes from 128 on, otherwise one byte."""
+    """Read the tokens. A token's length takes one byte if it is below 128, otherwise two bytes."""
     tokens = []
     at = 0
     while at < len(table):

@@ -80,7 +80,11 @@ class VoiceActivityDetector(Protocol):
 
 
 class WordAligner(Protocol):
-    """Finds the times of known words in a segment of speech. Called by one thread at a time."""
+    """
+    Finds the times of known words in a segment of speech.
+
+    One thread at a time calls an aligner.
+    """
 
     def align(self, pcm: bytes, words: Sequence[str]) -> tuple[tuple[int, int], ...] | None:
         """Return start and end of each word in ms from the start of *pcm*, or None on failure."""

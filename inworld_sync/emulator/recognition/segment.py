@@ -20,7 +20,7 @@ _CUT_SHARE: Final = 0.65
 
 class Segment:
     """
-    The audio from shortly before some speech until shortly after it.
+    The audio from shortly before some speech until shortly after this speech.
 
     Positions are bytes of the stream, always even.
 

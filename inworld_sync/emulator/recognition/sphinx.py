@@ -29,7 +29,7 @@ _SOUNDS: Final = {
     "r": "R", "s": "S", "t": "T", "u": "AH", "v": "V", "w": "W", "x": "K S", "y": "IY", "z": "Z",
 }  # fmt: skip
 _SOUND: Final = re.compile("|".join(_SOUNDS))
-# Limits the memory of a server that runs for a long time.
+# This limit keeps the memory small in a server that runs for a long time.
 _MAX_ADDED_WORDS: Final = 2000
 
 

@@ -1,1 +1,1 @@
-"""Realtime over WebRTC. It needs the extra ``webrtc`` (aiortc), which only its handlers import."""
+"""Implements Realtime over WebRTC. Only the handlers import aiortc (the extra ``webrtc``)."""

@@ -64,7 +64,7 @@ class Call:
         shared: The state of the server.
         config: The settings of the session.
         faults: The faults of the call.
-        slot: Closed when the call has ended.
+        slot: An exit stack with the place of the call. The stack is closed when the call has ended.
 
     Thread safety: only the thread of the event loop; any thread may call ``join``.
     """
@@ -134,7 +134,7 @@ class Call:
         await asyncio.shield(self._ending)
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread of the session."""
+        """Wait for the end of the session's thread, for at most *seconds*."""
         if self._session_thread is not None:
             self._session_thread.join(seconds)
 

@@ -5,7 +5,7 @@ Threads: one thread, ``inworld-emulator-rtc``, runs the loop. The thread begins 
 and ends with ``close``. aiortc starts threads for its decoders. The thread of the loop is a daemon,
 and the threads that aiortc starts from it are daemons too. So a process can exit without ``close``.
 
-Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held for the duration of a call.
+Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held while a call is in progress.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Endable(Protocol):
         ...
 
     def join(self, seconds: float) -> None:
-        """Wait for the thread of the session."""
+        """Wait for the end of the session's thread, for at most *seconds*."""
         ...
 
 
@@ -80,7 +80,7 @@ class CallTable:
                 raise Refused(UNAVAILABLE, "the answer was not ready in time")
 
     def add(self, call: Endable) -> None:
-        """Add a call, which ``close`` then ends."""
+        """Add a call. If the call is still in the table, ``close`` ends the call."""
         with self._lock:
             self._calls.add(call)
 

@@ -12,7 +12,8 @@ __all__ = ["checked_offer"]
 
 _MAX_CHARACTERS = 256 << 10
 _CANDIDATE = "a=candidate:"
-# A candidate is: foundation, component, transport, priority, address, port and more.
+# The fields of a candidate are foundation, component, transport, priority, address, port and
+# others.
 _ADDRESS_FIELD = 4
 
 
@@ -27,7 +28,7 @@ def checked_offer(sdp: object) -> str:
 
     Raises:
         Refused: The offer has not exactly one section for audio and one for data, lacks a
-            fingerprint or the name of a section, or is no SDP.
+            fingerprint or the name of a section, or is not SDP.
     """
     if not isinstance(sdp, str):
         raise _bad("sdp must be a string with an SDP offer")
@@ -57,7 +58,7 @@ def checked_offer(sdp: object) -> str:
 
 
 def _sections(lines: list[str]) -> list[list[str]]:
-    """Return the lines of each section. The lines before all sections belong to each section."""
+    """Return the lines of each section. The lines before all sections are added to each section."""
     starts = [at for at, line in enumerate(lines) if line.startswith("m=")]
     ends = [*starts[1:], len(lines)]
     return [lines[: starts[0]] + lines[at:end] for at, end in zip(starts, ends, strict=True)]

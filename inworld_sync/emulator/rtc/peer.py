@@ -40,7 +40,7 @@ class Channel(Protocol):
 
     @property
     def bufferedAmount(self) -> int:  # noqa: N802 - the name of the library
-        """The bytes that are queued."""
+        """The number of queued bytes."""
         ...
 
     def send(self, data: str) -> None:
@@ -122,7 +122,8 @@ class ChannelPeer:
 
     def add_event(self, message: str | bytes) -> None:
         """Handle a message of the data channel."""
-        # An event is text, so a binary message cannot be read. An empty text cannot be read either.
+        # A binary message is not an event. An empty text replaces the message, and is refused
+        # later.
         self._add(Received(message.encode() if isinstance(message, str) else b"", is_text=True))
 
     def add_audio(self, pcm: bytes) -> None:

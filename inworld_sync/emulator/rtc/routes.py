@@ -1,5 +1,5 @@
 """
-The endpoints of WebRTC: the ICE servers, and the exchange of an offer for an answer.
+Serves the endpoints of WebRTC: the list of ICE servers, and the exchange of an offer for an answer.
 
 Source: the official WebRTC page for ``/v1/realtime/calls``, and the OpenAPI text for
 ``/v1/realtime/webrtc``, which no known client uses.

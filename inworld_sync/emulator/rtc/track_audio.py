@@ -1,8 +1,8 @@
 """
-Keeps the audio of the replies of a WebRTC session, before it is encoded for the track.
+Keeps the audio of a WebRTC session's replies until the audio is encoded for the track.
 
 A reply is generated faster than it is played, so its audio waits here. The track gets the audio in
-real time, and gets silence if there is none.
+real time, and gets silence if there is no audio.
 
 Source for the events: the OpenAI Realtime reference, ``output_audio_buffer``.
 

@@ -1,6 +1,6 @@
 """
-The two audio tracks of a call. This module encodes Opus itself, because the encoder of aiortc uses
-a pool of threads.
+Implements the two audio tracks of a call. This module encodes Opus itself, because the encoder of
+aiortc uses a pool of threads.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class OutputTrack(MediaStreamTrack):
     The track of the replies: Opus packets of 20 ms in real time.
 
     Attributes:
-        source: Returns the next bytes of 16-bit mono samples. If *source* is None, silence is sent.
+        source: A function that returns the next bytes of 16-bit mono samples. If *source* is None,
+            silence is sent.
 
     Thread safety: the thread of the event loop.
     """
@@ -110,7 +111,7 @@ class InputTrack:
     ms of audio for each lost packet.
 
     The session needs all audio, but not at a fixed rate. So the timestamps of the packets, and not
-    a clock, decide where audio belongs. Audio that arrives late is complete.
+    a clock, decide where audio belongs. If audio arrives late, it is still complete.
 
     Args:
         receiver: The receiver of the track.
@@ -130,7 +131,7 @@ class InputTrack:
         setattr(receiver, _BUFFER, self)
 
     def add(self, packet: _Packet) -> tuple[bool, None]:
-        """Handle a packet. aiortc calls this method. Its result makes aiortc decode nothing."""
+        """Handle a packet. aiortc calls this method. The result makes aiortc decode nothing."""
         pieces = self._stream.add(
             packet.ssrc, packet.sequence_number, packet.timestamp, packet.payload, self._steps
         )

@@ -1,5 +1,5 @@
 """
-Recognition over HTTP as a job: the recording is sent, and the transcript is fetched later.
+Serves transcription jobs over HTTP. A client sends a recording, and gets the transcript later.
 
 Source: the service's guide to asynchronous transcription, and its examples.
 """

@@ -32,7 +32,7 @@ _STREAMING_MODELS: Final = (
     "deepgram/flux-general-en",
     "deepgram/flux-general-multi",
 )
-# The models that the endpoint for whole recordings supports. Streams support the other models too.
+# The models that the endpoint for whole recordings supports.
 _RECORDING_MODELS: Final = ("inworld/inworld-stt-1", "groq/whisper-large-v3")
 _DEFAULT_MODEL: Final = "inworld/inworld-stt-1"
 _PROMPTED_MODEL: Final = "assemblyai/u3-rt-pro"
@@ -63,7 +63,7 @@ class TranscribeConfig:
         channels: The number of channels of raw samples.
         language: The BCP-47 tag; empty if the client did not set it.
         word_timestamps: Whether final transcripts list their words.
-        diarization: Whether words name their speaker.
+        diarization: Whether each word has the name of its speaker.
         voice_profile_size: The number of labels of each kind in the voice profile; 0 for none.
         inactivity_seconds: The stream ends after this time without a message; 0 for no limit.
         turns: How speech is divided into turns.

@@ -25,16 +25,16 @@ from inworld_sync.errors import AudioError
 __all__ = ["Decoder", "decoded_base64", "open_decoder"]
 
 _MAX_FILE_BYTES: Final = 64 << 20
-# Enough for the header and some frames of every format.
+# This size is enough for the header and some frames of every format.
 _MIN_FILE_BYTES: Final = 4096
 _GROWTH: Final = 1.25
-# Enough to recognize a container.
+# This size is enough to recognize a container.
 _HEAD_BYTES: Final = 12
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class Decoder(Protocol):
-    """Decodes one stream of bytes to PCM. Only one thread uses it."""
+    """Decodes one stream of bytes to PCM. Only one thread uses a decoder."""
 
     def feed(self, data: bytes) -> bytes:
         """Add bytes, and return the new PCM. Raise Refused if the audio has another format."""
@@ -141,7 +141,7 @@ class _File:
 
 class _Detected:
     """
-    Decides by the first bytes whether the audio is a known file format, or raw samples as
+    Decides by the first bytes whether the audio is a file of a known format, or raw samples as
     configured.
     """
 

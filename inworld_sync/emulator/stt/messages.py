@@ -38,7 +38,7 @@ _SPEAKER: Final = "speaker_1"
 def results(
     event: SpeechEvent, config: TranscribeConfig, settings: Settings
 ) -> Iterator[dict[str, object]]:
-    """Yield the messages of an event. There is one message, or with some settings none or two."""
+    """Yield the messages of an event. Some settings cause no message or two messages."""
     result = _result(event, config)
     if isinstance(event, SpeechStarted) and not settings.stt_speech_started:
         return

@@ -112,7 +112,7 @@ def _errors_sent(peer: WebSocketPeer) -> Iterator[None]:
 
 class _Stream:
     """
-    The audio, turns and words of one stream.
+    Recognizes the turns of one stream.
 
     Attributes:
         is_closed: Whether the client has closed the stream. The connection may stay open.
@@ -168,7 +168,7 @@ class _Stream:
 
 
 class _ChunkRate:
-    """Refuses chunks beyond a rate, with bursts of one second. 0 means no limit."""
+    """Refuses chunks beyond a rate. A burst may have the chunks of one second. 0 means no limit."""
 
     def __init__(self, chunks_per_second: float) -> None:
         self._limit = chunks_per_second

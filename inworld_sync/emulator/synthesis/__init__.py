@@ -96,7 +96,7 @@ class Synthesizer(Protocol):
             text: A text of any length. Characters that cannot be spoken are left out.
             voice: The voice.
             speaking_rate: A factor of the voice's speed, 0.5 to 1.5.
-            normalize: Expand dates, units and abbreviations into words first.
+            normalize: Whether to expand dates, units and abbreviations into words first.
 
         Yields:
             The speech of each sentence, in order.
@@ -110,7 +110,7 @@ _default: Synthesizer | None = None
 
 def default_synthesizer() -> Synthesizer:
     """
-    Return the engine that all servers of the process share. The first call loads it.
+    Return the engine that all servers of the process share. The first call loads the engine.
 
     Raises:
         ConfigError: No engine is installed.

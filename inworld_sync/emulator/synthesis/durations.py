@@ -1,5 +1,6 @@
 """
-Makes an inner tensor of an ONNX model an output, so that the duration of each phoneme can be read.
+Adds an inner tensor of an ONNX model to the outputs of the model. Then the duration of each phoneme
+can be read.
 
 The acoustic model predicts durations for every phoneme and sums them inside the graph, but its
 only output is the spectrum. One more entry in the graph's list of outputs makes the sums readable.
@@ -26,7 +27,8 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 def expose_output(model: bytes, op_type: str) -> tuple[bytes, str]:
     """
-    Return the model with the result of its last *op_type* node as an output, and the output's name.
+    Return the model with one more output, and the name of this output. The output has the result of
+    the last *op_type* node.
 
     Raises:
         LookupError: The model has no such node.

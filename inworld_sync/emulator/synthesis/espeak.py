@@ -77,7 +77,7 @@ class EspeakSynthesizer(SentenceSynthesizer):
         return b"".join(self._parts)
 
     def _receive(self, samples: object, count: int, _: object) -> int:
-        """Store the samples of the library. The result 1 would stop the synthesis."""
+        """Store the samples of the library. Return 0, because 1 would stop the synthesis."""
         if count > 0:
             self._parts.append(ctypes.string_at(samples, count * 2))  # type: ignore[arg-type]
         return 0

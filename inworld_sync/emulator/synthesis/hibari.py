@@ -1,6 +1,6 @@
 """
-Adapts the default engine, hibari-tts, a small neural model that is a hundred times faster than
-speech.
+Adapts the default engine, hibari-tts. The engine is a small neural model, which is a hundred times
+faster than speech.
 
 The engine speaks English. Characters that it cannot read are left out. The same text gives the same
 samples, because the noise in the voice comes from a fixed seed.
@@ -235,8 +235,8 @@ def _heard(words: Sequence[_ReadWord], ends: NDArray[np.float64], at: int) -> li
     """
     Return each word with its time.
 
-    The values of *ends* count from *at*. The first value is the end of the silence before the
-    words.
+    The values of *ends* are samples, counted from *at*. The first value is the end of the silence
+    before the words.
     """
     heard = []
     index = 1

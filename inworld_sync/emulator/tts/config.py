@@ -118,8 +118,9 @@ def read_config(
     Args:
         fields: The fields, with keys in camelCase.
         settings: The settings of the server, for defaults and voices.
-        base: The configuration that *fields* change; None starts from the defaults.
-        lenient: Treat an unknown name of an enum as a missing field, as the HTTP endpoints do.
+        base: The configuration that *fields* change. With None, *fields* change the defaults.
+        lenient: Whether to treat an unknown name of an enum as a missing field, as the HTTP
+            endpoints do.
 
     Raises:
         Malformed: A field has the wrong JSON type.

@@ -77,7 +77,8 @@ class Context:
         self._peer = peer
         self._shared = shared
         self._on_closed = on_closed
-        # None ends the context. Buffered text is spoken first, unless the context was cancelled.
+        # A None in the queue ends the context. Buffered text is spoken first, unless the context
+        # was cancelled.
         self._commands: queue.SimpleQueue[tuple[Callable[[], None] | None, int]]
         self._commands = queue.SimpleQueue()
         self._lock = threading.Lock()

@@ -1,9 +1,9 @@
 """
-Cloned and designed voices over HTTP.
+Serves cloned and designed voices over HTTP.
 
-The emulator does not imitate: it checks the recordings, and chooses the sound of a voice by a hash
-of the request. The same request always has the same sound. A warning in the response says how the
-sound was chosen.
+The emulator does not imitate a speaker. It checks the recordings, and chooses the sound of a voice
+by a hash of the request. The same request always makes a voice with the same sound. A warning in
+the response says how the sound was chosen.
 
 Source: the service's voices reference, and the requests of its two official clients.
 """
@@ -141,7 +141,7 @@ def _design(request: Request, shared: SharedState) -> Response:
 def _publish(request: Request, shared: SharedState) -> Response:
     voice_id = request.path.rpartition("/")[2].removesuffix(":publish")
     changes = _changes(_body(request))
-    # Unlike in PATCH, an empty field counts as missing.
+    # In this request, an empty field counts as missing. In PATCH, it does not.
     changes = {name: value for name, value in changes.items() if value}
     return Response.of_json(describe_voice(shared.voices.publish(voice_id, changes)))
 
@@ -160,7 +160,7 @@ def _delete(request: Request, shared: SharedState) -> Response:
 
 
 def _refusing(handler: _Handler) -> _Handler:
-    """Refuse a request whose fields have wrong types."""
+    """Return a handler that refuses a request whose fields have wrong types."""
 
     def handle(request: Request, shared: SharedState) -> Response:
         try:
@@ -206,7 +206,7 @@ def _tags(body: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _changes(body: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields of a voice that a body has."""
+    """Return the fields of a voice that the body of a request sets."""
     changes: dict[str, object] = {}
     for name, field in (("displayName", "display_name"), ("description", "description")):
         if body.get(name) is not None:
@@ -293,7 +293,7 @@ def _custom_voice(
 
 
 def _spoken(text: str, voice: EmulatedVoice, shared: SharedState) -> bytes:
-    """Speak a text as a WAV file, with a voice that need not exist."""
+    """Return the speech of a text as a WAV file. *voice* need not be in the list of voices."""
     audio = {"audioEncoding": "WAV", "sampleRateHertz": 24000}
     first = shared.settings.voices[0].voice_id
     config = read_config(

@@ -4,7 +4,7 @@ Encodes PCM in the format that the client requested, piece by piece.
 One encoder makes the audio of one flush.
 Source for the RIFF headers of LINEAR16: captures of the service. The first chunk of each flush
 begins with a header for that chunk alone. The last chunk has five samples and begins with such a
-header too. The chunks between these two have no header.
+header too. The chunks between these two chunks have no header.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["Encoder", "encoded_rate_hz", "open_encoder"]
 
 _LAST_CHUNK_SAMPLES = 5
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
-# The range over which libsndfile maps its compression level to an Opus bit rate.
+# libsndfile maps its compression level to an Opus bit rate in this range.
 _OPUS_MIN_BIT_RATE, _OPUS_MAX_BIT_RATE = 6000, 256000
 
 
 class Encoder(Protocol):
-    """Encodes 16-bit little-endian mono PCM as one stream of bytes. Only one thread uses it."""
+    """Encodes 16-bit little-endian mono PCM as one stream of bytes. One thread uses an encoder."""
 
     def feed(self, pcm: bytes) -> bytes:
         """Encode samples. Return the bytes that can be sent now, if any."""
@@ -55,7 +55,8 @@ def open_encoder(
         encoding: One of the service's names.
         sample_rate_hz: The rate of the PCM; see ``encoded_rate_hz``.
         bit_rate: The bits per second, for MP3 and OGG_OPUS.
-        whole: Make one file, not chunks that are sent while the speech is generated.
+        whole: Whether to make one file, instead of chunks that are sent while the speech is
+            generated.
 
     Raises:
         ConfigError: The library for this encoding is not installed.

@@ -1,6 +1,6 @@
 """
-Pronunciation dictionaries over HTTP. The emulator checks and stores dictionaries, but the speech
-does not use the dictionaries.
+Serves pronunciation dictionaries over HTTP. The emulator checks and stores dictionaries, but the
+speech does not use the dictionaries.
 
 Source: the service's reference of pronunciation dictionaries, and its examples.
 """

@@ -44,8 +44,8 @@ class _Connection:
     """
     The contexts of one connection.
 
-    Locks: ``_lock`` guards the table of contexts, from which contexts remove themselves on their
-        own threads.
+    Locks: ``_lock`` guards the table of contexts. Each context removes itself from the table on its
+    own thread.
     """
 
     def __init__(self, peer: WebSocketPeer, shared: SharedState) -> None:

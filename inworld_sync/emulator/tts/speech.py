@@ -99,8 +99,8 @@ def speak(
         text: The text. White space alone yields nothing.
         config: The voice and the format.
         shared: The state of the server.
-        whole: Encode the audio as one file.
-        voice: Used instead of the voice of *config*.
+        whole: Whether to encode the audio as one file.
+        voice: A voice that replaces the voice of *config*; None replaces nothing.
 
     Yields:
         Pieces of about ``Settings.chunk_ms``. Each piece has audio.
@@ -152,7 +152,7 @@ class _Cutter:
             yield from self._encode()
 
     def finish(self) -> Iterator[AudioPiece]:
-        """Yield the rest."""
+        """Yield the remaining pieces."""
         self._waiting += self._resampler.finish()
         while self._waiting:
             yield from self._encode()
@@ -204,7 +204,7 @@ class _Words:
         self._made_samples += len(sentence.pcm) // 2
 
     def until(self, seconds: float | None) -> tuple[TimedWord, ...]:
-        """Remove and return the words that begin before a time; None means all."""
+        """Remove and return the words that begin before *seconds*; None means all words."""
         count = sum(seconds is None or word.start < seconds for word in self._waiting)
         begun, self._waiting = self._waiting[:count], self._waiting[count:]
         return tuple(begun)

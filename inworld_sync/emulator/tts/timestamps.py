@@ -47,7 +47,7 @@ _OPENXR = {
     "ou": "u ʊ w",
 }
 _SILENCE = "sil"
-# Matches a word, also one with inner marks such as "it's" or "12.50", or a single mark.
+# Matches a word or a single mark. A word may have inner marks, such as "it's" or "12.50".
 _TOKEN = re.compile(r"\w+(?:['’.,:@/&+-]\w+)*|[^\w\s]")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -74,9 +74,10 @@ def timestamp_info(
     Args:
         words: The words of this message.
         kind: ``"WORD"``, ``"CHARACTER"``, or None for neither.
-        spaces: List the white space before each word as a separate word, without duration.
-        tokens: List words, punctuation and white space as separate entries.
-        lipsync: Add the visemes of OpenXR.
+        spaces: Whether to list the white space before each word as a separate word, without
+            duration.
+        tokens: Whether to list words, punctuation and white space as separate entries.
+        lipsync: Whether to add the visemes of OpenXR.
 
     Returns:
         The object, or None if there is nothing to describe.
@@ -93,7 +94,7 @@ def timestamp_info(
 
 
 def snake_case(value: object) -> object:
-    """Return a JSON value with its keys in snake_case, as realtime has them."""
+    """Return a JSON value with its keys in snake_case, as in the events of Realtime."""
     if isinstance(value, dict):
         return {_CAPITAL.sub("_", key).lower(): snake_case(inner) for key, inner in value.items()}
     return [snake_case(inner) for inner in value] if isinstance(value, list) else value
