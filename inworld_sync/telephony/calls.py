@@ -80,7 +80,7 @@ class Call(Protocol):
             after_speech: See :meth:`hang_up`.
 
         Raises:
-            ConfigError: The call has no control, see ``control=``.
+            ConfigError: The call has no ``control``, which is an argument of the call's class.
         """
         ...
 
@@ -136,7 +136,7 @@ class CallStart:
         sent: The format of the audio to the caller.
         from_number: The caller's number, if the carrier sent it.
         to_number: The number that was called, if the carrier sent it.
-        parameters: The parameters that the application gave the stream.
+        parameters: The parameters that the application set for the stream.
     """
 
     call_id: str
@@ -239,15 +239,16 @@ class CallSummary:
 
             - ``caller_hung_up``: The carrier ended the call or its stream.
             - ``hung_up``, ``transferred``: The program or the model ended the call.
-            - ``silence``, ``max_duration``, ``voicemail``, ``drained``: A rule of the options.
+            - ``silence``, ``max_duration``, ``voicemail``: A rule of the options ended the call.
+            - ``drained``: :func:`drain` ended the call.
             - ``carrier_lost``: The connection to the carrier ended without a message.
-            - ``stalled``: The carrier sent nothing, accepted nothing, or did not begin the audio
-              for too long.
+            - ``stalled``: For too long, the carrier sent nothing, accepted nothing, or did not
+              begin the audio.
             - ``wrong_codec``: The audio of the call has a format that cannot be used.
             - ``model_lost``: The realtime session ended.
             - ``model_unavailable``: The realtime session could not be opened.
             - ``no_capacity``: The account or the limiter allows no further session.
-            - ``failed``: An unexpected error, which is in *error*.
+            - ``failed``: An unexpected error ended the call; see *error*.
         error: The error that ended the call; None for a normal end.
         call_id: The carrier's id of the call; "" if the call never started.
         duration: Seconds from the start of the audio to the end.

@@ -141,12 +141,12 @@ def stream_twiml(
     Args:
         url: The address of the WebSocket, ``wss://`` without a query. Twilio removes a query.
         parameters: Texts for :attr:`CallStart.parameters`. The caller's number is not in the
-            stream, so pass it as ``from``.
+            stream, so pass the number as ``from``.
         say_before: A text that Twilio speaks before the stream begins.
 
     Raises:
         ConfigError: The address has a query or is not ``wss://``, or a parameter has more than 500
-            characters.
+            characters with its name.
     """
     for name, value in (parameters or {}).items():
         if len(name) + len(value) > _MAX_PARAMETER:

@@ -87,8 +87,8 @@ class HttpSocket:
         """Whether the connection is open, and no byte of a response has been received."""
         room = memoryview(bytearray(1))
         try:
-            # A result of 0 bytes is not the end, and has no byte of a response: TLS may send
-            # messages that are not data.
+            # A result of 0 bytes means neither the end nor a response: TLS may have received a
+            # message that is not data.
             while not self._stream.receive_into(room, 0):
                 pass
         except TimeoutError:
@@ -102,7 +102,7 @@ class HttpSocket:
         self._is_over = True
 
     def begin_request(self, stopper: Stopper | None) -> None:
-        """Begin the next request. Only *stopper* may end the request, no earlier stopper."""
+        """Begin the next request. An earlier stopper cannot end this request; *stopper* can."""
         with self._request_lock:
             self._stopper = stopper
         if stopper is not None:
