@@ -1,11 +1,11 @@
 """
-Joins the service's audio track with its messages.
+Joins the service's audio track with the service's messages.
 
 Over a WebSocket, the audio of a response is in messages, before the messages that end the response.
 Over WebRTC, the audio is in a track in real time, while the messages arrive as soon as the service
 has written them. So :class:`TrackSpeech` makes a message of each block of the track in which the
-service speaks. It holds back the messages that end a response until the audio of the response has
-arrived. A session then gets the same messages from both kinds of connections.
+service speaks. The messages that end a response are held back until the audio of the response has
+arrived. So a session gets the same messages from both kinds of connections.
 
 The service reports the beginning and the end of its audio with ``output_audio_buffer.started``,
 ``stopped`` and ``cleared``. Audio belongs to the first item whose audio is not complete.
@@ -33,7 +33,7 @@ _BLOCK_SECONDS = 0.02
 _SILENCE_LEVEL = 64
 
 # Audio that arrives before the messages about its item is kept: at most this many blocks, and until
-# this much silence follows. A message that is lost once arrives up to 3 s later.
+# this much silence follows. A message that is lost and sent again arrives up to 3 s later.
 _MAX_EARLY_BLOCKS = 500
 _EARLY_SILENCE_SECONDS = 5.0
 
@@ -49,12 +49,13 @@ _CUT_BLOCKS = 3
 _MAX_CUT_SECONDS = 0.6
 
 # After ``stopped``, the audio of a response is complete after a silence of
-# _STOPPED_SILENCE_SECONDS. Without such a silence, it is complete after _MAX_STOPPED_SECONDS.
+# _STOPPED_SILENCE_SECONDS. Without such a silence, the audio is complete after
+# _MAX_STOPPED_SECONDS.
 _STOPPED_SILENCE_SECONDS = 0.2
 _MAX_STOPPED_SECONDS = 1.5
 
 # Speech is not slower than this, so the length of a response's complete text limits the duration of
-# its audio. Without this limit, noise in the track would prevent the end of a response.
+# the audio. Without this limit, noise in the track would prevent the end of a response.
 _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
@@ -64,7 +65,8 @@ _MAX_EXTRA_SECONDS = 10.0
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 
-# More items than a service needs. The audio of further items counts as audio of the earlier items.
+# At most this many items wait for their audio, which is more than a service needs. The audio of
+# further items counts as audio of the earlier items.
 _MAX_ITEMS = 1000
 
 _AUDIO_DELTA: Final = "response.output_audio.delta"
@@ -220,7 +222,7 @@ class TrackSpeech:
         return found
 
     def flush(self) -> list[str]:
-        """Return all messages that are held back, since no more audio arrives."""
+        """Return all messages that are held back, because no more audio will arrive."""
         found = [text for held in self._held.values() for text, _ in held]
         self._held.clear()
         self.held_characters = 0
@@ -352,7 +354,7 @@ def _status_of(body: dict[str, object]) -> object:
 
 
 def _delta_head(body: dict[str, object], response_id: str, item_id: str) -> str:
-    """Return the JSON of a delta of an item's audio, up to the audio."""
+    """Return the beginning of the JSON of an audio delta, up to the audio."""
     places = {
         name: value if type(value := body.get(name)) is int else 0
         for name in ("output_index", "content_index")

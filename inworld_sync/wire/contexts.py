@@ -55,7 +55,7 @@ from inworld_sync.wire.pending import Pending, PendingTable
 
 __all__ = ["Command", "ContextProgress", "ContextRequest", "Contexts", "Expired", "no_audio_error"]
 
-# After these faults, the service has no such context and sends no contextClosed for it.
+# After these faults, the service does not have the context and sends no contextClosed.
 _GONE_CODES = frozenset({5, 8})
 
 
@@ -97,7 +97,7 @@ class Expired:
 
     Attributes:
         context_id: The id of the context.
-        error: Which request was not answered.
+        error: The error, which names the request that was not answered.
         close: The message that closes the context on the service; None if this message was
             already sent.
     """
@@ -128,11 +128,11 @@ class Contexts:
 
     @property
     def closing(self) -> int:
-        """How many contexts are closing, so that another context can be created soon."""
+        """How many contexts are closing. Each of them makes room for another context soon."""
         return len(self._pending.of_kind(ContextRequest.CLOSE))
 
     def is_closing(self, context_id: str) -> bool:
-        """Whether a context is closing."""
+        """Return whether a context is closing."""
         return any(e.key == context_id for e in self._pending.of_kind(ContextRequest.CLOSE))
 
     def create(
@@ -192,7 +192,7 @@ class Contexts:
         End a context.
 
         Returns:
-            The message to send; None if the context is closing already or the service ended it.
+            The message to send; None if the context is closing already, or has ended.
         """
         progress = self._held.get(context_id)
         if progress is None or self.is_closing(context_id):
@@ -245,7 +245,7 @@ class Contexts:
         return False
 
     def expire(self, now: float) -> list[Expired]:
-        """Remove and return the contexts of which a deadline has passed."""
+        """Remove the contexts for which a deadline has passed, and return them."""
         self._postpone()
         closing = {request.key for request in self._pending.of_kind(ContextRequest.CLOSE)}
         expired: list[Expired] = []
@@ -297,7 +297,7 @@ class Contexts:
 
 class ContextProgress:
     """
-    The progress of one context, by the sent text and the service's answers.
+    The progress of one context, which the sent text and the service's answers show.
 
     Args:
         create_timeout: The largest number of seconds until the service confirms the context;
@@ -345,7 +345,7 @@ class ContextProgress:
 
     @property
     def has_unspoken_text(self) -> bool:
-        """Whether text was sent that is certainly in no flush and no complete generation."""
+        """Whether some of the sent text is certainly in no flush and no complete generation."""
         return self.sent_characters > max(self.flushed_characters, self._spoken_characters)
 
     def deadline_error(self, request: ContextRequest) -> DeadlineExceeded:
