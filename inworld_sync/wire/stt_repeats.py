@@ -21,7 +21,7 @@ from inworld_sync.models.scripts import graphemes, has_spaces_between
 __all__ = ["Repeats"]
 
 # Two transcripts of the same audio have more than this share of their words in common. Two
-# different sentences rarely do.
+# different sentences rarely have so many words in common.
 _ALIKE_SHARE: Final = 0.6
 # Fewer equal characters than this do not count as a repetition, since two sentences often begin
 # with the same one or two characters.

@@ -279,7 +279,7 @@ class Responses:
         return state
 
     def _claim(self, info: ResponseInfo, state: ResponseState | None) -> ResponseState | None:
-        """Return the request that a response names; None if it already has its request."""
+        """Return the request that a response names; None if the response already has a request."""
         request_id = info.metadata.get(CLIENT_EVENT_ID)
         if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
             return None
