@@ -130,8 +130,8 @@ class CallStart:
     The carrier has connected the audio of a call.
 
     Attributes:
-        call_id: The carrier's id of the call; "" if it sent none.
-        stream_id: The carrier's id of the stream of audio; "" if it sent none.
+        call_id: The carrier's id of the call; "" if the carrier sent no id.
+        stream_id: The carrier's id of the stream of audio; "" if the carrier sent no id.
         received: The format of the caller's audio.
         sent: The format of the audio to the caller.
         from_number: The caller's number, if the carrier sent it.

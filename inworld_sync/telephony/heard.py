@@ -2,10 +2,11 @@
 Implements the clock that counts how much audio a caller has heard.
 
 A position is a number of samples since the beginning of the call's audio. A run begins when audio
-is sent to an empty queue of the carrier. A carrier plays audio no faster than in real time, so a
-sample is not played before the beginning of the run plus the sample's time in the run. A mark that
-returns, or the length of the carrier's queue, shows how much later the sample is played. The clock
-measures this delay. Between two reports, the clock computes the position from the time.
+is sent to an empty queue of the carrier. A carrier plays audio no faster than in real time. So the
+earliest time at which a sample is played is the beginning of the run plus the sample's time in the
+run. A mark that returns, or the length of the carrier's queue, shows how much later the sample is
+played. The clock measures this delay. Between two reports, the clock computes the position from the
+time.
 
 This module does not read the time, and has no lock and no thread. The owner passes the time and
 serializes the calls.
@@ -21,7 +22,7 @@ import attrs
 __all__ = ["HeardClock", "Reports"]
 
 # How a carrier reports the audio that it has played: by returning marks, by the length of its queue
-# when the client requests it, or not at all.
+# when the client requests this length, or not at all.
 Reports: TypeAlias = Literal["marks", "queue", "none"]
 
 # The time between two marks, or between two requests for the length of the queue.

@@ -81,14 +81,15 @@ class CallOptions:
         apology_after: Seconds without a connection to the model before the apology is played.
         refusal: The speech that is played if no session can be opened. Then the call ends.
         keys: With ``model``, the keys that the caller presses become a message of the user. With
-            ``events``, only *on_key* gets them.
+            ``events``, only *on_key* gets the keys.
         key_timeout: If the caller presses no further key for this many seconds, the pressed keys
             become a message. After ``#``, the keys become a message at once.
         on_key: A function that is called with each key.
         on_voicemail: A function that is called with the call after :meth:`Call.report_voicemail`.
             With None, the call ends.
-        recording: The path of a WAV file with two channels, the caller and the assistant. It may
-            also be a function that gets the :class:`CallStart` and returns a path or None.
+        recording: The path of a WAV file with two channels, the caller and the assistant; or a
+            function that gets the :class:`CallStart` and returns the path, or None for no
+            recording.
         lead_ms: How many milliseconds audio is sent before the audio is played; None means the
             default of the carrier.
         start_ms: How many milliseconds of audio are collected after a pause before the first audio

@@ -96,7 +96,7 @@ class SentAudio(Protocol):
         """
 
     def cleared(self, position: int) -> None:
-        """Drop the audio from a position on, because it was not heard."""
+        """Drop the audio from a position on, because this audio was not heard."""
 
 
 @attrs.define
@@ -144,7 +144,7 @@ class Frame:
     Attributes:
         audio: Audio; may be empty.
         mark: The name of a mark to send after the audio, or None.
-        is_clear: Whether the carrier must drop its queue; then there is no audio.
+        is_clear: Whether the carrier must drop its queue. If True, the frame has no audio.
     """
 
     audio: bytes

@@ -3,9 +3,9 @@ Records a call in a WAV file with two channels: the caller left, the assistant r
 
 The timestamps of the carrier's stream give the position of the caller's audio; for carriers without
 timestamps, see ``arrivals.py``. The assistant's audio is placed where the caller heard this audio.
-The audio of the caller that arrived with the least delay gives the relation between the stream's
-time and the clock of this process. The reports of the carrier, such as marks, give the delay of
-each run of audio.
+The start of the stream on the clock of this process is computed from the piece of the caller's
+audio that arrived with the least delay. The reports of the carrier, such as marks, give the delay
+of each run of audio.
 
 If the process stalls, messages are read late. So the least delay of all reports of a run counts.
 For the same reason, the file is written up to 3 s before the end of the received audio, not up to
@@ -39,7 +39,7 @@ _BEHIND_SECONDS = 3.0
 # If no audio of the caller arrives for longer than this, the file is written nevertheless.
 _LONGEST_PAUSE_SECONDS = 60.0
 
-# A frame belongs to the run of the previous frame if the gap between both frames is shorter.
+# A frame belongs to the run of the previous frame if the gap between them is shorter than this.
 _JOIN_SECONDS = 0.001
 
 # A timestamp is ignored if it exceeds the duration of the call by more than this.

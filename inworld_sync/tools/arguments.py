@@ -209,7 +209,7 @@ def _call(value: object, name: str) -> object:
 
 
 def _reason(error: BaseException, _: type | None) -> str:
-    """Return the message for a converter's error. The model reads it to correct the call."""
+    """Return the message for a converter's error. The model corrects its call with the message."""
     if isinstance(error, KeyError):
         return "missing"
     if isinstance(error, ForbiddenExtraKeysError):

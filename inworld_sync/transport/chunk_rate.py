@@ -39,7 +39,7 @@ class ChunkRateLimiter:
         self._next_at = time.monotonic()
 
     def reserve(self) -> float:
-        """Reserve the next message; return the seconds to wait before it is sent."""
+        """Reserve the next message; return the seconds to wait before the message is sent."""
         with self._lock:
             now = time.monotonic()
             at = max(self._next_at, now - _BURST_SECONDS)

@@ -44,7 +44,7 @@ class Credential:
     Args:
         auth: The credential object.
 
-    Thread safety: any thread. A forked child needs an object of its own.
+    Thread safety: any thread may use the object. A forked child needs an object of its own.
     """
 
     def __init__(self, auth: Auth) -> None:

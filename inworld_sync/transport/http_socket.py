@@ -141,7 +141,7 @@ class Stopper:
     Lock rule: ``_lock`` guards the attributes and is held while the lock of the socket is
     acquired.
 
-    Thread safety: any thread.
+    Thread safety: any thread may call the methods.
     """
 
     def __init__(self) -> None:

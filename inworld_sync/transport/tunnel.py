@@ -105,7 +105,7 @@ def _failure_of_socks(
     """
     Return the error of the handshake, without its traceback.
 
-    A traceback may show local variables, and functions of python-socks have the password in them.
+    Functions of python-socks have the password in local variables, which a traceback may show.
     """
     from python_socks import ProxyError, ProxyType
     from python_socks.sync import Proxy as SocksProxy

@@ -269,7 +269,7 @@ class Link:
             self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
             raise OutboxShut from None
         except OSError as error:
-            # The reader still receives the messages that the server sent before it closed.
+            # The reader still receives the messages that the server sent before closing.
             self._unsendable = error
             self._outbox.drop()
             raise OutboxShut from None

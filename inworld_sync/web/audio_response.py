@@ -171,7 +171,7 @@ def first_chunks(stream: SpeechStream) -> list[AudioChunk]:
 
 
 def content_type_of(value: object) -> str:
-    """Return the content type of a format. Raise ConfigError if some browser cannot play it."""
+    """Return the content type of a format. Raise ConfigError if not all browsers can play it."""
     if isinstance(value, str) and value in _CONTENT_TYPES:
         return _CONTENT_TYPES[value]
     advice = ""

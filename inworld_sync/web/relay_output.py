@@ -58,7 +58,7 @@ _MAX_NUMBERS = 1000
 # Without a report, an item counts as heard this long after its end should have been played.
 _LOST_SECONDS = 2.0
 
-# An item counts as heard to its end if at most this much is missing, because pages may round.
+# An item is heard to its end if at most this much is missing, because pages may round times.
 _ROUNDING_MS = 1.0
 
 _DRAIN_POLL_SECONDS = 0.05
@@ -396,7 +396,7 @@ class PageOutput:
         return any(not item.is_heard(now) for item in self._items.values())
 
     def _is_unfinished(self) -> bool:
-        """Return whether the browser may still play: it has not reported the end of all items."""
+        """Return whether the browser may still play, because some item's end was not reported."""
         return any(not item.is_finished for item in self._items.values())
 
     def _begin_clear(

@@ -32,8 +32,9 @@ _BLOCK_SECONDS = 0.02
 # A block with no sample above this level, -54 dB, is silence.
 _SILENCE_LEVEL = 64
 
-# Audio that arrives before the messages about its item is kept: at most this many blocks, and until
-# this much silence follows. A message that is lost and sent again arrives up to 3 s later.
+# Audio may arrive before the messages about its item. Such audio is kept until this much silence
+# has followed, but at most this many blocks. A message that is lost and sent again arrives up to
+# 3 s later.
 _MAX_EARLY_BLOCKS = 500
 _EARLY_SILENCE_SECONDS = 5.0
 
@@ -41,9 +42,9 @@ _EARLY_SILENCE_SECONDS = 5.0
 # blocks before its first sound.
 _LEAD_BLOCKS = 5
 
-# After an interruption, the audio that has not arrived yet is dropped: for at least
-# _MIN_CUT_SECONDS, and then until _CUT_BLOCKS blocks in a row are silent, but for at most
-# _MAX_CUT_SECONDS.
+# After an interruption, arriving audio is dropped for at least _MIN_CUT_SECONDS. Then audio is
+# dropped until _CUT_BLOCKS blocks in a row are silent, or until _MAX_CUT_SECONDS have passed since
+# the interruption.
 _MIN_CUT_SECONDS = 0.15
 _CUT_BLOCKS = 3
 _MAX_CUT_SECONDS = 0.6
@@ -59,9 +60,9 @@ _MAX_STOPPED_SECONDS = 1.5
 _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
-# If the service does not report the end of the audio, the audio is complete after a silence that
-# follows the last message about this audio: _UNREPORTED_SILENCE_SECONDS if the service never
-# reports ends, otherwise _MISSING_REPORT_SECONDS.
+# If the service does not report the end of the audio, the audio is complete when enough silence has
+# followed the last message about this audio. If the service never reports ends,
+# _UNREPORTED_SILENCE_SECONDS are enough, otherwise _MISSING_REPORT_SECONDS.
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 

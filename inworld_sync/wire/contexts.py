@@ -2,8 +2,8 @@ r"""
 Keeps the contexts of one TTS connection, with the allowed commands and the effect of each answer.
 
 :class:`Contexts` has all contexts of a connection, and the requests that the service has not
-answered yet. :class:`ContextProgress` counts the text that was sent to one context and the audio
-that was received, and says how the context ended.
+answered yet. :class:`ContextProgress` counts the sent text and the received audio of one context,
+and reports how the context ended.
 
 Each context is in one state. The client sends the commands; the service sends the answers::
 

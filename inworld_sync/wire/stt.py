@@ -66,7 +66,7 @@ __all__ = [
 PATH = "/stt/v1/transcribe:streamBidirectional"
 # The path of the HTTP request with a whole recording.
 WHOLE_PATH = "/stt/v1/transcribe"
-# The path of the HTTP request that makes a job of a recording, and the path of the state of a job.
+# The path of the HTTP request that starts a job for a recording, and the path for a job's state.
 ASYNC_PATH = "/stt/v1/transcribe:async"
 OPERATION_PATH = "/lro/v1alpha"
 

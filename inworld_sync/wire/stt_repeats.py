@@ -93,8 +93,8 @@ def _are_characters(text: str, words: Sequence[tuple[int, str]]) -> bool:
 
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
     """
-    Return how many words at the start of *words* are repeated, and how many words at the start of
-    *expected* these words match.
+    Return two numbers: how many words at the start of *words* are repeated, and how many words at
+    the start of *expected* these repeated words match.
     """
     matcher = SequenceMatcher(None, expected, words, autojunk=False)
     alike, best = 0, (0, 0)

@@ -54,8 +54,8 @@ class Answer:
     The position up to which an event of the service has answered the audio.
 
     Attributes:
-        until_ms: The end of the audio that is covered by final transcripts if *is_exact*, otherwise
-            the end of the sent audio.
+        until_ms: If *is_exact*, the end of the audio that final transcripts cover. Otherwise, the
+            end of the sent audio.
         is_exact: Whether the event or an ``endTurn`` gives the position of the end. If not, the
             answered speech may end earlier than *until_ms*.
         is_final: Whether the turn has ended. If not, the final transcript of the turn may follow.

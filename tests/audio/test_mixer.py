@@ -110,7 +110,7 @@ def test_level_changes_without_a_step() -> None:
 
 
 def test_higher_priority_ducks() -> None:
-    """A voice with lower priority is softer while another voice plays, and for 250 ms after it."""
+    """While another voice plays, and 250 ms longer, a voice with lower priority is softer."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(2000, 0.25), duck_db=14)
     voice = Playout(RATE_HZ, output_format="f32")

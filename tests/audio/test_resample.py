@@ -91,7 +91,7 @@ def test_length(from_hz, to_hz, samples):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=20), st.sampled_from(RATES))
 def test_cuts_do_not_matter(sizes, rates):
-    """The output does not depend on the sizes of the chunks, even if a chunk ends in a sample."""
+    """The output does not depend on the sizes of the chunks, even if chunks end inside a sample."""
     pcm = tone(rates[0], 440, 0.5).tobytes()
     whole = converted(pcm, Resampler(*rates))
     resampler, parts, at = Resampler(*rates), [], 0

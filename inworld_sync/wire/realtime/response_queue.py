@@ -242,8 +242,8 @@ class ResponseQueue:
             includes_queued: Whether requests that were not sent yet are cancelled too.
 
         Returns:
-            The ids of responses to cancel at the service, and the states of all responses that
-            are cancelled with this call.
+            The ids for which ``response.cancel`` must be sent, and the states of all responses that
+            this call has cancelled.
         """
         ids, states = [], []
         for state in self._in_progress:

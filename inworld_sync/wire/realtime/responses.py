@@ -232,7 +232,7 @@ class Responses:
         responses.
 
         Requests are kept, so that they can be sent again. The ids of responses are forgotten,
-        because another connection may use them again.
+        because another connection may use the same ids.
         """
         active = tuple(self._active.values())
         for state in active:

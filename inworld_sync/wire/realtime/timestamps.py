@@ -184,7 +184,7 @@ class _Item:
 
 class SegmentTimes:
     """
-    Shifts the times of each segment, so that they count from the start of the item's audio.
+    Shifts the times of each segment, so that all times count from the start of the item's audio.
 
     A new segment begins when a time is earlier than the latest time so far. The new segment starts
     where the audio of its first delta with times starts. If this delta has no audio, the new
