@@ -1,5 +1,5 @@
 """
-Keeps the list of this process's calls in progress, for tools and for the end of a deployment.
+Keeps the list of this process's calls in progress, for tools and for :func:`drain`.
 
 Lock rule: ``_changed`` guards the list. Nothing is called while this lock is held.
 """
@@ -99,7 +99,7 @@ def drain(timeout: float) -> int:
 
 @contextlib.contextmanager
 def listed(call: ActiveCall) -> Iterator[None]:
-    """List a call while the block runs."""
+    """Keep a call in the list while the block runs."""
     with _changed:
         _calls.append(call)
     try:

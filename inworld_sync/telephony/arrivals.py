@@ -18,7 +18,7 @@ import attrs
 
 __all__ = ["Arrivals", "PlacedAudio"]
 
-# A piece is placed when later pieces have been watched for this long.
+# The position of a piece is decided when later pieces have been watched for this long.
 _WATCHED_SECONDS = 2.0
 
 # If the time between two pieces is longer, only this much counts as watched, because the process

@@ -130,7 +130,7 @@ class FrameSocket:
 
 
 def _is_readable(connection: socket.socket, timeout: float) -> bool:
-    # Windows has no poll, and select cannot wait for more than 1024 files on other systems.
+    # Windows has no poll. On other systems, select cannot wait for a descriptor above 1023.
     with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
         selector.register(connection, selectors.EVENT_READ)
         return bool(selector.select(timeout))

@@ -203,7 +203,7 @@ class Bridge:
         with self._lock:
             (self._tasks if needs_start else self._urgent_tasks).append(task)
 
-    # The thread of ``run``.
+    # The methods below run on the thread of ``run``.
 
     def _loop(self) -> None:
         while self._end is None:
@@ -304,7 +304,7 @@ class Bridge:
         except Exception:
             self._logger.exception("%s: %s of the options failed", self._name, name)
 
-    # The rules, at every tick.
+    # The rules. They are applied at every tick.
 
     def _tick(self, now: float) -> None:
         self._run_tasks(self._urgent_tasks)
@@ -363,7 +363,7 @@ class Bridge:
                 self._has_spoken = self._is_speaking = True
                 self._cancel_closing()
             elif isinstance(event, (InputSpeechStopped, SessionReconnected)):
-                # A new connection reports speech again.
+                # On a new connection, the service reports speech that continues.
                 self._is_speaking = False
         if link.is_over and self._closing is None:
             self._close_later("hung_up" if link.is_closed_here else "model_lost")
@@ -377,7 +377,7 @@ class Bridge:
             self._do(partial(session.send_message, text))
 
     def _do(self, command: Callable[[], object]) -> None:
-        """Send a command to the session. Only log an error, which the session's events report."""
+        """Send a command to the session. Errors are only logged: the events report them too."""
         try:
             command()
         except InworldError as error:
@@ -423,7 +423,7 @@ class Bridge:
         self._closing = Closing(end, until, target, goodbye, is_cancelable)
 
     def _cancel_closing(self) -> None:
-        # The caller interrupts the reply before the end, so the model must decide again.
+        # The caller has interrupted the last reply, so the model must decide again about the end.
         if self._closing is not None and self._closing.is_cancelable:
             self._closing = None
 

@@ -103,7 +103,7 @@ class CallControl(Protocol):
     """
     Commands of a carrier that are not part of the stream of audio, such as requests over HTTP.
 
-    The methods may wait, and run on a thread of their own.
+    Each command runs on a thread of its own, so the methods may wait.
     """
 
     def hang_up(self, call_id: str) -> None:
@@ -252,14 +252,14 @@ class CallSummary:
         error: The error that ended the call; None for a normal end.
         call_id: The carrier's id of the call; "" if the call never started.
         duration: Seconds from the start of the audio to the end.
-        heard_ms: How much audio the caller has heard.
+        heard_ms: How many milliseconds of audio the caller has heard.
         conversation: The items of the session's conversation.
         keys: All keys that the caller has pressed.
         interruptions: How often the caller has interrupted the assistant.
         lost_chunks: How many pieces of the caller's audio never arrived.
         late_chunks: How many pieces arrived too late to be used.
-        lost_input_ms: How much of the caller's audio could not be sent to the model.
-        stale_marks: How many marks returned after a clear or too early.
+        lost_input_ms: How many milliseconds of the caller's audio could not be sent to the model.
+        stale_marks: How many marks returned too early, or after their audio was cleared.
         target: The target of a transfer; None without a transfer.
         recording: The file with the recording; None without a recording.
     """

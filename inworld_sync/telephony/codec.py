@@ -85,7 +85,7 @@ class Codec(Protocol):
 
 
 def text_of(values: Mapping[str, object], *names: str) -> str:
-    """Return the first of these fields as text; "" if there is none."""
+    """Return the first of the named fields that exists, as text; "" if there is none."""
     for name in names:
         value = values.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool):

@@ -128,7 +128,8 @@ class FromCall:
         Return audio for ``send_audio``, and whether this audio already has the session's input
         format.
 
-        If not, the audio is PCM of the call's sample rate, and the session converts the audio.
+        Otherwise, the returned audio is PCM of the call's sample rate, and the session converts the
+        audio.
         """
         if self._source.equals(target):
             return audio, True

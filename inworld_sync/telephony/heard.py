@@ -33,7 +33,7 @@ _REPORT_SECONDS = 0.2
 _EARLY_SECONDS = 0.04
 _DRIFT = 0.001
 
-# If a mark has not returned this long after its audio must have been played, the mark is lost.
+# If a mark has not returned this long after its audio should have been played, the mark is lost.
 _LOST_SECONDS = 2.0
 
 _MAX_DELAY_SECONDS = 5.0

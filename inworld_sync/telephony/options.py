@@ -90,8 +90,8 @@ class CallOptions:
         recording: The path of a WAV file with two channels, the caller and the assistant; or a
             function that gets the :class:`CallStart` and returns the path, or None for no
             recording.
-        lead_ms: How many milliseconds audio is sent before the audio is played; None means the
-            default of the carrier.
+        lead_ms: Audio is sent this many milliseconds before its playback; None means the default of
+            the carrier.
         start_ms: How many milliseconds of audio are collected after a pause before the first audio
             is sent; None means the default of the carrier.
     """

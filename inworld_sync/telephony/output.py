@@ -43,8 +43,10 @@ class Pacing:
     How audio is sent to a carrier.
 
     Attributes:
-        lead_ms: How much audio is sent before it is played, so that a late packet makes no gap.
-        start_ms: How much audio is collected before the first frame after a pause is sent.
+        lead_ms: Audio is sent this many milliseconds before its playback, so that a late packet
+            makes no gap.
+        start_ms: How many milliseconds of audio are collected after a pause before the first frame
+            is sent.
         delay_ms: The assumed delay from sending to hearing, until this delay is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
         reports: How the carrier reports the audio that it has played.
@@ -311,7 +313,7 @@ class CallOutput:
 
     @property
     def stale_marks(self) -> int:
-        """How many marks returned after a clear or too early."""
+        """How many marks returned too early, or after their audio was cleared."""
         with self._news:
             return self._clock.stale + self._clock.early
 

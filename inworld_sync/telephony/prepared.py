@@ -92,7 +92,7 @@ class PreparedSessions:
 
         Args:
             call_id: The carrier's id of the call.
-            connect: Opens a session, if the webhook did not call :meth:`open` in this process.
+            connect: Opens a session, if :meth:`open` was not called in this process or has failed.
 
         Raises:
             Exception: The error of *connect*.
@@ -102,7 +102,7 @@ class PreparedSessions:
             if prepared is not None:
                 prepared.is_used = True
                 while not prepared.is_ready:
-                    # ``connect`` has a timeout of its own.
+                    # This loop ends, because ``connect`` has a timeout of its own.
                     self._changed.wait(LONGEST_WAIT_SECONDS)
                 self._changed.notify_all()
                 if prepared.session is not None and prepared.session.ended is None:

@@ -54,7 +54,7 @@ class _Run:
     Audio that is played without a pause.
 
     Attributes:
-        delay: The least time in seconds from sending to playing that was reported.
+        delay: The least reported time in seconds from sending to playing; None without a report.
         next: The position of the next sample in the file; None before the first sample is placed.
     """
 
@@ -250,7 +250,7 @@ class _Channel:
         return self._first + len(self._samples) // _SAMPLE_BYTES
 
     def place(self, at: int, pcm: bytes) -> None:
-        """Add audio at a sample. Audio before the written part is dropped."""
+        """Add audio at a position. Audio before the end of the written part is dropped."""
         if at < self._first:
             pcm, at = pcm[(self._first - at) * _SAMPLE_BYTES :], self._first
         offset = (at - self._first) * _SAMPLE_BYTES

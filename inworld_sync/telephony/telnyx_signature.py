@@ -33,7 +33,7 @@ class TelnyxSignature:
 
     Args:
         public_key: The account's public key in base64. With None, ``TELNYX_PUBLIC_KEY`` is read.
-        tolerance: How many seconds the time of a signature may differ from this server's time.
+        tolerance: By how many seconds the time of a signature may differ from this server's time.
 
     Raises:
         ConfigError: There is no key, or the key is not 32 bytes in base64.

@@ -39,8 +39,8 @@ class MediaStream(Bridge):
         session: An open session, or a function that opens one; see :class:`Bridge`.
         headers: The headers of the WebSocket request, for the signature.
         path: The path of the WebSocket request.
-        signature: Checks the signature. If *signature*, *headers* or *path* is None, the call is
-            refused.
+        signature: Checks the signature. Without *signature*, *headers* or *path*, the constructor
+            raises an error.
         verify: With False, the signature is not checked, so anybody who knows the address can make
             a call.
         options: The settings of the call.

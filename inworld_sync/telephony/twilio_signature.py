@@ -44,7 +44,7 @@ class TwilioSignature:
     def __init__(
         self, public_url: str, *, auth_token: str | None = None, shared_key: str | None = None
     ) -> None:
-        # An error report may show the variables of this function and of this object.
+        # An error report may show variables of this function and this object, so use Secret.
         auth_token = Secret(auth_token or os.environ.get("TWILIO_AUTH_TOKEN", ""))
         shared_key = None if shared_key is None else Secret(shared_key)
         self._host = ""

@@ -37,8 +37,8 @@ class ToolFunction(Generic[P, R]):
 
     Attributes:
         definition: The name, description and schema that the model gets.
-        timeout: Seconds after which a session sends an error as the output; None for the timeout
-            of the session.
+        timeout: After this many seconds, a session sends an error as the output; None means the
+            timeout of the session.
 
     Thread safety: the same as that of the function. A session may run several calls at once.
     """
@@ -256,7 +256,7 @@ def tool(
     Args:
         function: The function. Its arguments are passed by name.
         name: The name that the model uses; by default the name of the function.
-        timeout: Seconds after which a session sends an error as the output; None means the
+        timeout: After this many seconds, a session sends an error as the output; None means the
             ``tool_timeout`` of the session.
 
     Raises:

@@ -25,8 +25,8 @@ class Backoff:
     Args:
         first_seconds: The longest possible first delay.
         max_seconds: The doubling ends at this delay.
-        is_first_immediate: Whether the first attempt has no delay. Then *first_seconds* is for the
-            second attempt.
+        is_first_immediate: Whether the first attempt has no delay. If True, *first_seconds* is for
+            the second attempt.
 
     Attributes:
         attempts: The number of delays of this series so far.

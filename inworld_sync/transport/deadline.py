@@ -17,7 +17,7 @@ LONGEST_WAIT_SECONDS = 1.0
 # The waits of operating systems accept at most about 24 days. A longer wait is done in pieces.
 LONGEST_TIMEOUT_SECONDS = 2_000_000.0
 
-# If a wait ends more than this too late, the process was stopped during the wait.
+# If a wait ends later than it should by more than this, the process was stopped during the wait.
 _STOP_SECONDS = 1.0
 
 # After a stop, the reader has at least this time to read the messages that have arrived meanwhile.

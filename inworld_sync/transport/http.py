@@ -216,7 +216,7 @@ class HttpClient:
         """
         Call *send*. Call *send* again after each error that allows a retry.
 
-        Used only in this folder.
+        Only this folder calls the method.
         """
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:

@@ -36,7 +36,8 @@ class HttpSocket:
     Lock rule: ``_request_lock`` guards ``_stopper``. The lock is held during ``on_end``, which does
     not wait.
 
-    Thread safety: one thread at a time; any thread may call :meth:`end_request`.
+    Thread safety: one thread at a time may use this object; any thread may call
+    :meth:`end_request`.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class HttpSocket:
         return count
 
     def is_idle(self) -> bool:
-        """Whether the connection is open, and no byte of a response has been received."""
+        """Return whether the connection is open and no byte of a response has been received."""
         room = memoryview(bytearray(1))
         try:
             # A result of 0 bytes means neither the end nor a response: TLS may have received a

@@ -53,7 +53,7 @@ class MessageLink(Protocol):
         ...
 
     def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
-        """Send queued messages until the link ends; call *on_timer* when :meth:`set_timer` says."""
+        """Send queued messages until the link ends. Call *on_timer*; see :meth:`set_timer`."""
 
     def set_timer(self, when: float) -> None:
         """

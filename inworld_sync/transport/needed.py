@@ -1,5 +1,5 @@
 """
-Imports the modules that every call needs, when the first call begins.
+Imports the modules that every call needs. They are imported when the first call begins.
 
 `import inworld_sync` does not import these modules, because importing them takes 45 ms.
 """

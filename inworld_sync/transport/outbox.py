@@ -168,7 +168,7 @@ class Outbox:
             if self._change.waiters:
                 self._change.notify_all()
             # The writer is woken only if it waits for the write lock or must send the rest. Waking
-            # the writer for each message would cost more. A queued frame has woken the writer.
+            # the writer each time would cost more. A call that queues a frame wakes the writer.
             if self._writer_waits_for_lock or self._rest:
                 self._work.notify()
 

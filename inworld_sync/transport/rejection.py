@@ -143,7 +143,7 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
 
 
 def _shortened(text: str) -> str:
-    """Return the first 500 characters of a text; of an HTML page, only those of the title."""
+    """Return the first 500 characters of a text, or of the title if the text is an HTML page."""
     if _PAGE.match(text):
         import html  # for pages of proxies
 

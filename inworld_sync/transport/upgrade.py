@@ -62,7 +62,7 @@ class Upgraded:
         received: The bytes that were received after the headers.
     """
 
-    # A server repeats a subprotocol, which may be a credential.
+    # A server repeats the subprotocol, which may be a credential. So the repr hides the headers.
     headers: Mapping[str, str] = attrs.field(repr=False)
     received: bytes = attrs.field(repr=False)
 

@@ -301,8 +301,8 @@ class Link:
 
         Args:
             message: Text, or UTF-8 in a buffer. A buffer is copied unless it is ``bytes``.
-            timeout: Seconds to wait for room; with None, wait until there is room or the link ends.
-            needs_room: With False, a message is queued without waiting, if it is small and urgent.
+            timeout: Seconds to wait for room; None means no limit.
+            needs_room: Whether to wait for room. False is for small urgent messages.
 
         Raises:
             ConnectionLost: The server or the network ended the link.

@@ -77,7 +77,7 @@ class EventBody:
 
 
 class _SourceFeed(Generic[_E]):
-    """The events of a context, stream or session that the program reads too."""
+    """The events of a context, stream or session. The program may read the same events."""
 
     def __init__(self, source: EventSource[_E]) -> None:
         self._source = source

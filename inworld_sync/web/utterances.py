@@ -63,7 +63,8 @@ class Utterances:
             count too. If the limit is reached, a new text replaces the oldest complete speech. If
             no speech is complete, the new text is answered with the status 503.
         max_characters: How many characters a text may have, at least 1.
-        keep_seconds: How many seconds a complete speech is kept after a response last read it.
+        keep_seconds: How many seconds a complete speech is kept after the last response that read
+            the speech has ended.
         timeout: The longest wait in seconds for a free connection, and for each message of the
             service.
 

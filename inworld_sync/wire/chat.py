@@ -403,7 +403,7 @@ class Collector:
     Attributes:
         finish_reason: Why the answer ended; None before its end.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use the object.
     """
 
     def __init__(self, max_characters: int) -> None:

@@ -60,7 +60,7 @@ _GONE_CODES = frozenset({5, 8})
 
 
 class ContextRequest(enum.Enum):
-    """A command that the service answers. The value is the name of the command in errors."""
+    """A command that the service answers. The value is the text for the command in errors."""
 
     CREATE = "the creation of the context"
     FLUSH = "a flush"
@@ -297,7 +297,7 @@ class Contexts:
 
 class ContextProgress:
     """
-    The progress of one context, which the sent text and the service's answers show.
+    Tracks the progress of one context by the sent text and the service's answers.
 
     Args:
         create_timeout: The largest number of seconds until the service confirms the context;

@@ -82,8 +82,8 @@ class RealtimeEndpoint:
 
     def audio_end_ms(self, duration_ms: float, output_format: AudioFormat) -> int:
         """
-        Convert a duration to the ``audio_end_ms`` of ``conversation.item.truncate`` of this
-        service.
+        Convert a duration in milliseconds to the ``audio_end_ms`` with which this service truncates
+        an item.
         """
         # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
         if self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):

@@ -125,7 +125,7 @@ class PlaybackLedger:
 
     def positions(self, played_samples: Mapping[str, int]) -> dict[str, int]:
         """
-        Return the positions in the items up to which the present player has played.
+        Return for each item the position up to which the present player has played the item.
 
         Args:
             played_samples: How many samples of each item the present player has played. An item is

@@ -150,5 +150,5 @@ def heard_text(text: str, share: float) -> str:
 def _is_between_words(before: str, after: str) -> bool:
     if after.isspace():
         return True
-    # In a script without spaces a text may end after each character with its marks.
+    # In a script without spaces, a text may end after any character and the marks of the character.
     return not (has_spaces_between(before, after) or unicodedata.category(after).startswith("M"))
