@@ -1,4 +1,4 @@
-"""The settings that pyproject.toml cannot express: the compiled module and the wheel's tag."""
+"""Defines the settings that pyproject.toml cannot express: compiled module and wheel tag."""
 
 import platform
 import sysconfig
@@ -6,7 +6,7 @@ import sysconfig
 from setuptools import setup
 
 # One wheel per platform works with every CPython from 3.10 on. A CPython without the GIL has no
-# limited API before 3.15, so it needs a separate wheel.
+# limited API before 3.15, so such a CPython needs a separate wheel.
 _has_limited_api = platform.python_implementation() == "CPython" and not sysconfig.get_config_var(
     "Py_GIL_DISABLED"
 )

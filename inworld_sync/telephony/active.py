@@ -1,5 +1,5 @@
 """
-Keeps the list of this process's calls in progress, for tools and for the end of a deployment.
+Keeps the list of this process's calls in progress, for tools and for :func:`drain`.
 
 Lock rule: ``_changed`` guards the list. Nothing is called while this lock is held.
 """
@@ -26,7 +26,7 @@ class ActiveCall(Call, Protocol):
 
     @property
     def session(self) -> object:
-        """The session of the call; None until it is open."""
+        """The session of the call; None until the session is open."""
         ...
 
     def end_soon(self) -> None:
@@ -45,7 +45,7 @@ def active_calls() -> tuple[Call, ...]:
 
 
 def find_call(call_id: str) -> Call | None:
-    """Return the call in progress with the carrier's id, or None."""
+    """Return the call in progress that has this id of the carrier; None if there is none."""
     for call in active_calls() if call_id else ():
         start: CallStart | None = call.start
         if start is not None and start.call_id == call_id:
@@ -55,10 +55,10 @@ def find_call(call_id: str) -> Call | None:
 
 def current_call() -> Call:
     """
-    Return the call whose model has called this function. Use this function in tools.
+    Return the call whose model has called the running tool. Use ``current_call()`` in tools.
 
     Raises:
-        LocalProtocolError: The function was not called by the model of a call.
+        LocalProtocolError: The calling code is not a tool of a phone call.
     """
     session = CURRENT_SESSION.get(None)
     with _changed:
@@ -78,11 +78,11 @@ def drain(timeout: float) -> int:
     No call may begin during the wait: the program must refuse new calls in its webhook.
 
     Args:
-        timeout: Seconds to wait. After half of this time, each call that continues is ended after
-            its present reply and the goodbye.
+        timeout: Seconds to wait. When half of this time has passed, each call that is still in
+            progress is asked to end after its present reply and the goodbye.
 
     Returns:
-        How many calls have not ended.
+        The number of calls that have not ended.
     """
     require_seconds("timeout", timeout, is_zero_allowed=True)
     timeout = min(timeout, LONGEST_TIMEOUT_SECONDS)
@@ -99,7 +99,7 @@ def drain(timeout: float) -> int:
 
 @contextlib.contextmanager
 def listed(call: ActiveCall) -> Iterator[None]:
-    """List a call while the block runs."""
+    """Keep a call in the list while the block runs."""
     with _changed:
         _calls.append(call)
     try:

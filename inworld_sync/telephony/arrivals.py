@@ -1,5 +1,5 @@
 """
-Finds the position in the stream for the audio of a carrier that sends no timestamps.
+Finds the position of audio in the stream of a carrier that sends no timestamps.
 
 Such a carrier sends audio in real time. It sends nothing while it has no audio, for example if
 packets from the phone are lost. The position of a piece is the number of samples that arrived
@@ -18,16 +18,16 @@ import attrs
 
 __all__ = ["Arrivals", "PlacedAudio"]
 
-# A piece is placed when later pieces have been watched for this long.
+# The position of a piece is decided when later pieces have been watched for this long.
 _WATCHED_SECONDS = 2.0
 
-# Of the time between two pieces, at most this much counts as watched, because the process may have
-# stalled between the pieces.
+# If the time between two pieces is longer, only this much counts as watched, because the process
+# may have stalled between the pieces.
 _MOST_STEP_SECONDS = 0.04
 
-# A shorter gap is ignored. A gap of a carrier has at least one frame of 20 ms. The second value is
-# for the last pieces of a call. No two seconds of later pieces can confirm such a gap, so the gap
-# counts only if it is longer than most stalls.
+# Shorter gaps are ignored. A real gap lasts at least one frame, which is 20 ms. The second value is
+# the limit for the last pieces of a call: no later pieces can confirm a gap before these pieces, so
+# the gap must be longer than most stalls.
 _GAP_SECONDS = 0.015
 _LAST_GAP_SECONDS = 2.0
 
@@ -75,8 +75,8 @@ class Arrivals:
         self._watched = 0.0
         self._arrived: float | None = None
         self._pieces: deque[_Piece] = deque()
-        # The values of ``began`` of the pieces, in order, without each value that is greater than a
-        # later value. So the first value is the least of all.
+        # The values of ``began`` of the waiting pieces, in order. A value that is greater than a
+        # later value is left out, so the first value is the least.
         self._least: deque[float] = deque()
         self._began: float | None = None
         self._gap_seconds = 0.0

@@ -2,8 +2,8 @@
 Connects calls of Asterisk: ``chan_websocket`` and AudioSocket.
 
 ``chan_websocket`` is in Asterisk 20.16, 21.11, 22.6, 23.0 and later. This channel passes G.711
-through unchanged, and a program can empty the queue of the channel. For older versions of Asterisk,
-there is AudioSocket, see ``audiosocket.py``. Source: Asterisk, "WebSocket Channel".
+through unchanged, and a program can empty the queue of the channel. With older versions of
+Asterisk, use AudioSocket; see ``audiosocket.py``. Source: Asterisk, "WebSocket Channel".
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WebSocketChannel(Bridge):
     Args:
         socket: The WebSocket: an object with ``send``, and ``receive`` or ``recv``.
         session: An open session, or a function that opens one; see :class:`Bridge`.
-        answers: Whether the call is answered when the audio begins.
+        answers: Whether this object answers the call when the audio begins.
         options: The settings of the call.
         control: Your own commands to Asterisk; needed for transfers.
         logger: Receives the log of the call.
@@ -88,7 +88,7 @@ class WebSocketCodec:
     The messages of one channel; see :class:`~inworld_sync.telephony.codec.Codec`.
 
     Args:
-        answers: Whether the call is answered when the audio begins.
+        answers: Whether :meth:`begin` returns the command that answers the call.
     """
 
     name = "Asterisk"
@@ -98,7 +98,7 @@ class WebSocketCodec:
 
     def __init__(self, *, answers: bool = True) -> None:
         self._answers = answers
-        # 0 before the start.
+        # The size of a sample of the caller's audio; 0 until the call has started.
         self._sample_bytes = 0
 
     def begin(self) -> Message | None:

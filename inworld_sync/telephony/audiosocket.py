@@ -69,8 +69,8 @@ _ACCEPT_SECONDS = 0.5
 _JOIN_SECONDS = 5.0
 _BACKLOG = 64
 
-# How much audio is written ahead. Asterisk plays a frame when it arrives, so this is the delay of
-# an interruption.
+# How much audio is sent before it is due. Sent audio cannot be taken back, so an interruption takes
+# effect after this delay.
 _LEAD_MS = 40
 _DELAY_MS = 40
 
@@ -130,7 +130,7 @@ class FrameSocket:
 
 
 def _is_readable(connection: socket.socket, timeout: float) -> bool:
-    # Windows has no poll, and select cannot wait for more than 1024 files on other systems.
+    # Windows has no poll. On other systems, select cannot wait for a descriptor above 1023.
     with getattr(selectors, "PollSelector", selectors.SelectSelector)() as selector:
         selector.register(connection, selectors.EVENT_READ)
         return bool(selector.select(timeout))
@@ -142,7 +142,7 @@ class AudioSocketCodec:
 
     Args:
         call_id: The UUID of the call.
-        sample_rate_hz: The rate of the audio; None takes the rate of the first frame.
+        sample_rate_hz: The rate of the audio. With None, the first frame gives the rate.
     """
 
     name = "AudioSocket"
@@ -159,7 +159,7 @@ class AudioSocketCodec:
     def __init__(self, call_id: str, sample_rate_hz: int | None = None) -> None:
         self._call_id = call_id
         self._wanted_hz = sample_rate_hz
-        # The type of all frames with audio. The first such frame shows the type.
+        # The type of the call's audio frames; None before the first audio frame.
         self._kind: int | None = None
 
     def read(self, message: Message) -> CarrierMessage | None:
@@ -203,8 +203,8 @@ class AudioSocketCodec:
         Read the first frame, whose length gives the rate. The 20 ms of audio of the frame are
         dropped.
 
-        Before asterisk#1492, the type is 0x10 for every codec, and an early version of that change
-        used 0x11 for 16 kHz.
+        The type does not give the rate: before asterisk#1492, the type is 0x10 for every codec, and
+        an early version of that change used 0x11 for 16 kHz.
         """
         rate_hz = len(payload) // 2 * _FRAMES_A_SECOND
         is_known = len(payload) % 2 == 0 and rate_hz in _RATES_HZ.values()
@@ -244,7 +244,7 @@ class AudioSocketServer:
         on_call: Gets the UUID of a call, and returns whether to accept it; None means all calls.
         on_end: Gets the :class:`CallSummary` of each call.
         sample_rate_hz: The rate of the audio, 8000 for the application ``AudioSocket``. Calls with
-            another rate end. None takes the rate of the first frame.
+            another rate end. With None, the first frame gives the rate.
         options: The settings of all calls, or a function that gets a UUID and returns settings.
         control: Your own commands to Asterisk; needed for transfers.
         logger: Receives the log of the calls.
@@ -326,7 +326,7 @@ class AudioSocketServer:
                 try:
                     connection, _ = self._listener.accept()
                     self._begin(connection)
-                # RuntimeError: the system has no further thread.
+                # RuntimeError: the system cannot start another thread.
                 except (OSError, RuntimeError) as error:
                     self._logger.warning("AudioSocket: no call was accepted: %s", error)
                     self._is_over.wait(_ACCEPT_SECONDS)

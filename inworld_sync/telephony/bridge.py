@@ -68,7 +68,7 @@ _TICK_SECONDS = 0.02
 _IDLE_SECONDS = 0.1
 _JOIN_SECONDS = 1.0
 
-# After a message could not be sent, messages are still read for this time.
+# If a message could not be sent, the bridge still reads messages for this time.
 _BROKEN_SECONDS = 0.5
 
 # The longest wait for the end of a goodbye, or of a reply before a transfer.
@@ -199,11 +199,11 @@ class Bridge:
         self._put(partial(self._close_later, "drained", goodbye=self._options.goodbye))
 
     def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
-        """Queue a task for :meth:`run`. With *needs_start*, it runs after the audio has started."""
+        """Queue a task for :meth:`run`. With *needs_start*, the task runs after the audio began."""
         with self._lock:
             (self._tasks if needs_start else self._urgent_tasks).append(task)
 
-    # The thread of ``run``.
+    # The methods below run on the thread of ``run``.
 
     def _loop(self) -> None:
         while self._end is None:
@@ -304,7 +304,7 @@ class Bridge:
         except Exception:
             self._logger.exception("%s: %s of the options failed", self._name, name)
 
-    # The rules, at every tick.
+    # The rules. They are applied at every tick.
 
     def _tick(self, now: float) -> None:
         self._run_tasks(self._urgent_tasks)
@@ -337,7 +337,7 @@ class Bridge:
     def _check_carrier(self, now: float) -> None:
         writer, limit = self._writer, self._options.stall_timeout
         if writer is not None and writer.error is not None:
-            # The message that ends the call may still wait to be read.
+            # The bridge may not have read the message that ends the call yet.
             self._broken_at = self._broken_at or now
             if now - self._broken_at > _BROKEN_SECONDS:
                 self._finish("carrier_lost", writer.error)
@@ -363,7 +363,7 @@ class Bridge:
                 self._has_spoken = self._is_speaking = True
                 self._cancel_closing()
             elif isinstance(event, (InputSpeechStopped, SessionReconnected)):
-                # A new connection reports speech again.
+                # On a new connection, the service reports speech that continues.
                 self._is_speaking = False
         if link.is_over and self._closing is None:
             self._close_later("hung_up" if link.is_closed_here else "model_lost")
@@ -377,7 +377,7 @@ class Bridge:
             self._do(partial(session.send_message, text))
 
     def _do(self, command: Callable[[], object]) -> None:
-        """Send a command to the session. An error is only logged, because the events report it."""
+        """Send a command to the session. Errors are only logged: the events report them too."""
         try:
             command()
         except InworldError as error:
@@ -423,7 +423,7 @@ class Bridge:
         self._closing = Closing(end, until, target, goodbye, is_cancelable)
 
     def _cancel_closing(self) -> None:
-        # The caller does not hear the goodbye to its end, so the model must decide again.
+        # The caller has interrupted the last reply, so the model must decide again about the end.
         if self._closing is not None and self._closing.is_cancelable:
             self._closing = None
 
@@ -454,7 +454,7 @@ class Bridge:
             self._do(session.respond)
 
     def _stop(self) -> None:
-        # The stream may end before the answer to the command of a transfer arrives.
+        # A transfer may end the stream before the answer to the transfer command arrives.
         self._finish("caller_hung_up" if self._target is None else "transferred")
 
     def _finish(self, end: CallEnd, error: Exception | None = None) -> None:

@@ -26,7 +26,7 @@ class CallMessages:
         self._has_begun = False
 
     def next_messages(self, timeout: float) -> Iterable[Message]:
-        """Wait until messages are due, and return them. Return none after *timeout* seconds."""
+        """Wait until messages are due, and return them; return () after *timeout* seconds."""
         if not self._has_begun:
             self._has_begun = True
             return _present(self._codec.begin())

@@ -80,7 +80,7 @@ class Call(Protocol):
             after_speech: See :meth:`hang_up`.
 
         Raises:
-            ConfigError: The call has no control, see ``control=``.
+            ConfigError: The call has no ``control``, which is an argument of the call's class.
         """
         ...
 
@@ -103,7 +103,7 @@ class CallControl(Protocol):
     """
     Commands of a carrier that are not part of the stream of audio, such as requests over HTTP.
 
-    The methods may wait, and run on a thread of their own.
+    Each command runs on a thread of its own, so the methods may wait.
     """
 
     def hang_up(self, call_id: str) -> None:
@@ -130,13 +130,13 @@ class CallStart:
     The carrier has connected the audio of a call.
 
     Attributes:
-        call_id: The carrier's id of the call; "" if it sent none.
-        stream_id: The carrier's id of the stream of audio; "" if it sent none.
+        call_id: The carrier's id of the call; "" if the carrier sent no id.
+        stream_id: The carrier's id of the stream of audio; "" if the carrier sent no id.
         received: The format of the caller's audio.
         sent: The format of the audio to the caller.
         from_number: The caller's number, if the carrier sent it.
         to_number: The number that was called, if the carrier sent it.
-        parameters: The parameters that the application gave the stream.
+        parameters: The parameters that the application set for the stream.
     """
 
     call_id: str
@@ -239,26 +239,27 @@ class CallSummary:
 
             - ``caller_hung_up``: The carrier ended the call or its stream.
             - ``hung_up``, ``transferred``: The program or the model ended the call.
-            - ``silence``, ``max_duration``, ``voicemail``, ``drained``: A rule of the options.
+            - ``silence``, ``max_duration``, ``voicemail``: A rule of the options ended the call.
+            - ``drained``: :func:`drain` ended the call.
             - ``carrier_lost``: The connection to the carrier ended without a message.
-            - ``stalled``: The carrier sent nothing, accepted nothing, or did not begin the audio
-              for too long.
+            - ``stalled``: For too long, the carrier sent nothing, accepted nothing, or did not
+              begin the audio.
             - ``wrong_codec``: The audio of the call has a format that cannot be used.
             - ``model_lost``: The realtime session ended.
             - ``model_unavailable``: The realtime session could not be opened.
             - ``no_capacity``: The account or the limiter allows no further session.
-            - ``failed``: An unexpected error, which is in *error*.
+            - ``failed``: An unexpected error ended the call; see *error*.
         error: The error that ended the call; None for a normal end.
         call_id: The carrier's id of the call; "" if the call never started.
         duration: Seconds from the start of the audio to the end.
-        heard_ms: How much audio the caller has heard.
+        heard_ms: How many milliseconds of audio the caller has heard.
         conversation: The items of the session's conversation.
         keys: All keys that the caller has pressed.
         interruptions: How often the caller has interrupted the assistant.
         lost_chunks: How many pieces of the caller's audio never arrived.
         late_chunks: How many pieces arrived too late to be used.
-        lost_input_ms: How much of the caller's audio could not be sent to the model.
-        stale_marks: How many marks returned after a clear or too early.
+        lost_input_ms: How many milliseconds of the caller's audio could not be sent to the model.
+        stale_marks: How many marks returned too early, or after their audio was cleared.
         target: The target of a transfer; None without a transfer.
         recording: The file with the recording; None without a recording.
     """

@@ -28,11 +28,11 @@ class TwilioControl:
     Ends and transfers calls of Twilio.
 
     Args:
-        account_sid: The id of the account; None reads ``TWILIO_ACCOUNT_SID``.
-        auth_token: The token of the account; None reads ``TWILIO_AUTH_TOKEN``.
+        account_sid: The id of the account. With None, ``TWILIO_ACCOUNT_SID`` is read.
+        auth_token: The token of the account. With None, ``TWILIO_AUTH_TOKEN`` is read.
         caller_id: The number that the target of a transfer sees; None for Twilio's default.
         base_url: The address of the service.
-        timeout: Seconds for a command.
+        timeout: How many seconds a command may take.
 
     Raises:
         ConfigError: The account or the token is missing.
@@ -49,7 +49,7 @@ class TwilioControl:
         base_url: str = "https://api.twilio.com",
         timeout: float = 10.0,
     ) -> None:
-        # A report of an error may show the variables of this function.
+        # An error report may show the variables of this function, so the token must be a Secret.
         auth_token = _given(auth_token, "TWILIO_AUTH_TOKEN", "auth_token")
         account = _given(account_sid, "TWILIO_ACCOUNT_SID", "account_sid")
         basic = Secret(base64.encode(f"{account}:{auth_token}".encode()).decode())
@@ -92,9 +92,9 @@ class TelnyxControl:
     Answers, streams, ends and transfers calls of Telnyx, and sends keys.
 
     Args:
-        api_key: The key; None reads ``TELNYX_API_KEY``.
+        api_key: The key. With None, ``TELNYX_API_KEY`` is read.
         base_url: The address of the service.
-        timeout: Seconds for a command.
+        timeout: How many seconds a command may take.
 
     Raises:
         ConfigError: The key is missing.
@@ -131,7 +131,7 @@ class TelnyxControl:
         self._command(call_id, "transfer", {"to": target})
 
     def send_keys(self, call_id: str, digits: str) -> None:
-        """Send keys; ``w`` is a pause of 0.5 s, ``W`` of 1 s."""
+        """Send keys; ``w`` is a pause of 0.5 s, and ``W`` is a pause of 1 s."""
         self._command(call_id, "send_dtmf", {"digits": digits})
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ __all__ = ["KEYS", "Codec", "JsonCodec", "number_of", "text_of"]
 
 KEYS = frozenset("0123456789ABCD*#")
 
-# A longer number is no count or time of a call.
+# A number with more digits cannot be a count or a time of a call.
 _MAX_DIGITS = 15
 
 # The tracks with the audio that the caller hears.
@@ -85,7 +85,7 @@ class Codec(Protocol):
 
 
 def text_of(values: Mapping[str, object], *names: str) -> str:
-    """Return the first of these fields as text; "" if there is none."""
+    """Return the first of the named fields that exists, as text; "" if there is none."""
     for name in names:
         value = values.get(name)
         if isinstance(value, (str, int)) and not isinstance(value, bool):
@@ -138,7 +138,7 @@ class JsonCodec:
     def part(
         self, body: Mapping[str, object], name: str, *, is_required: bool = True
     ) -> Mapping[str, object]:
-        """Return an object inside a message."""
+        """Return the object *name* of a message; {} if it is missing and not required."""
         value = body.get(name)
         if isinstance(value, dict):
             return value

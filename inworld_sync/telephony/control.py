@@ -1,7 +1,8 @@
 """
 Runs commands to a carrier that are sent outside the audio stream, such as requests over HTTP.
 
-Threads: each command runs on ``inworld-call-...-control``, since it may take seconds.
+Threads: each command runs on its own thread ``inworld-call-...-control``, because a command may
+take seconds.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from inworld_sync.telephony.calls import CallControl, KeyControl
 
 __all__ = ["ControlRunner"]
 
-# How long a call waits for the command that ends it.
+# How long a call waits for the command that ends the call.
 _HANG_UP_SECONDS = 15.0
 
-# Called with the error of a command, or None.
+# A function that is called when a command has ended, with the error of the command or None.
 _Done = Callable[["Exception | None"], object]
 
 
@@ -31,7 +32,8 @@ class ControlRunner:
         control: Sends the commands; None if the program has passed no ``control``.
         name: The name of the call, for the threads.
         logger: Gets the errors.
-        put: Called when a command has ended. Queues a function that the bridge's thread runs.
+        put: Queues a function that the bridge's thread runs. Each command that has ended calls
+            ``put`` once.
     """
 
     def __init__(

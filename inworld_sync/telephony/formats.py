@@ -1,7 +1,8 @@
 """
 Defines the audio formats of calls, and the conversion between a call and a realtime session.
 
-Equal formats pass unchanged. Otherwise the audio is decoded, resampled and encoded.
+If both formats are equal, the audio is not changed. Otherwise the audio is decoded, resampled and
+encoded.
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ class CallFormat:
         return 2 if self.encoding == "pcm" else 1
 
     def bytes_of(self, milliseconds: float) -> int:
-        """Return the size of whole samples of this duration."""
+        """Return how many bytes this duration has, rounded down to whole samples."""
         return int(self.sample_rate_hz * milliseconds / 1000) * self.bytes_per_sample
 
     def ms_of(self, size_bytes: int) -> float:
-        """Return the duration of audio of this size."""
+        """Return how many milliseconds audio of this size lasts."""
         return size_bytes / self.bytes_per_sample * 1000.0 / self.sample_rate_hz
 
     def silence(self, size_bytes: int) -> bytes:
@@ -127,7 +128,8 @@ class FromCall:
         Return audio for ``send_audio``, and whether this audio already has the session's input
         format.
 
-        If not, the audio is PCM of the call's sample rate, and the session converts the audio.
+        Otherwise, the returned audio is PCM of the call's sample rate, and the session converts the
+        audio.
         """
         if self._source.equals(target):
             return audio, True

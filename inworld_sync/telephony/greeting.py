@@ -1,6 +1,6 @@
 """
-Plays the greeting of a call and other recorded speech, and adds the part of the greeting that was
-heard to the conversation.
+Plays the greeting of a call and other recorded speech. The part of the greeting that was heard is
+added to the conversation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Greeting:
     def __init__(self, options: CallOptions) -> None:
         self._options = options
         self._greeting = options.greeting
-        # Whether the greeting was begun or is left out.
+        # Whether the greeting has begun, or is left out.
         self._is_over = options.greeting is None
         self._is_playing = False
 

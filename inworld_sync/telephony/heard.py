@@ -1,13 +1,15 @@
 """
 Implements the clock that counts how much audio a caller has heard.
 
-Positions are samples of the call's audio since its beginning. A carrier plays audio no faster than
-in real time: a run begins when audio is sent to an empty queue of the carrier, and a position of
-the run is not played before its time in the run. A mark that returns, or the length of the
-carrier's queue, shows how much later the audio is played. The clock measures this delay. Between
-two reports, the clock computes the position from the time.
+A position is a number of samples since the beginning of the call's audio. A run begins when audio
+is sent to an empty queue of the carrier. A carrier plays audio no faster than in real time. So the
+earliest time at which a sample is played is the beginning of the run plus the sample's time in the
+run. A mark that returns, or the length of the carrier's queue, shows how much later the sample is
+played. The clock measures this delay. Between two reports, the clock computes the position from the
+time.
 
-This module has no clock, no lock and no thread. The owner passes the time and serializes the calls.
+This module does not read the time, and has no lock and no thread. The owner passes the time and
+serializes the calls.
 """
 
 from __future__ import annotations
@@ -20,18 +22,18 @@ import attrs
 __all__ = ["HeardClock", "Reports"]
 
 # How a carrier reports the audio that it has played: by returning marks, by the length of its queue
-# when the client requests it, or not at all.
+# when the client requests this length, or not at all.
 Reports: TypeAlias = Literal["marks", "queue", "none"]
 
 # The time between two marks, or between two requests for the length of the queue.
 _REPORT_SECONDS = 0.2
 
 # If a mark returns before its audio can have been played, the carrier has emptied its queue. The
-# tolerance is 0.04 s, and 0.1 % more because the clocks of both sides may differ.
+# tolerance is 0.04 s plus 0.1 % of the time in the run, because the clocks of both sides differ.
 _EARLY_SECONDS = 0.04
 _DRIFT = 0.001
 
-# If a mark has not returned this long after its audio must have been played, the mark is lost.
+# If a mark has not returned this long after its audio should have been played, the mark is lost.
 _LOST_SECONDS = 2.0
 
 _MAX_DELAY_SECONDS = 5.0
@@ -55,14 +57,15 @@ class HeardClock:
 
     Args:
         rate_hz: Samples per second.
-        delay: The assumed seconds from sending to hearing, until the delay is measured.
+        delay: The assumed time in seconds from sending to hearing, until the delay is measured.
         reports: How the carrier reports the audio that it has played.
 
     Attributes:
         sent: How many samples were sent.
         generation: How often the audio was cleared.
-        early: How many marks returned too early, so they do not count as heard.
-        stale: How many marks of an earlier generation returned. They do not count as heard.
+        early: How many reports came too early. Such reports do not count.
+        stale: How many reports belong to an earlier generation or to an unknown mark. Such reports
+            do not count.
         delay: The present delay in seconds.
     """
 
@@ -84,7 +87,7 @@ class HeardClock:
         self._heard = 0
 
     def due(self) -> float | None:
-        """Return the earliest time at which the next sample is played; None without a run."""
+        """Return the earliest time at which the next sample can be played; None without a run."""
         if not self._runs:
             return None
         run = self._runs[-1]
@@ -124,7 +127,7 @@ class HeardClock:
     # Reports of the carrier.
 
     def is_report_due(self, now: float, *, is_last: bool) -> bool:
-        """Return whether to request a report now. *is_last* means that no more audio waits."""
+        """Return whether to request a report now. *is_last* means that no more audio is queued."""
         if self._reports == "marks":
             unmarked = self.sent - self._marked
             return unmarked > 0 and (is_last or unmarked >= _REPORT_SECONDS * self._rate_hz)
@@ -180,7 +183,7 @@ class HeardClock:
         return self._report(max(position - samples, 0), now)
 
     def _report(self, position: int, now: float) -> int | None:
-        """Record that the audio up to a position was played. Return None if that is too early."""
+        """Record that the audio up to a position was played. Return None if the report is early."""
         run = self._run_of(position)
         if run is None:
             return None
@@ -194,7 +197,7 @@ class HeardClock:
         return position
 
     def _played(self, at: float) -> int:
-        """Return how many samples can have been played at a time."""
+        """Return how many samples can have been played until a time."""
         end = self.sent
         for run in reversed(self._runs):
             if at >= run.began:

@@ -1,4 +1,4 @@
-"""The settings of a call."""
+"""Defines the settings of a call."""
 
 from __future__ import annotations
 
@@ -63,33 +63,35 @@ class CallOptions:
 
     Attributes:
         greeting: The first speech that the caller hears. A ``Speech`` is played at once, and the
-            part that was heard is added to the conversation. The model speaks a text. None means
-            that the caller speaks first.
+            part that was heard is added to the conversation. If the greeting is a text, the model
+            speaks the text. With None, the caller speaks first.
         greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
         who_starts: Use ``callee`` for calls that you make. The greeting then waits. When the person
             who was called has spoken, the model answers, and the greeting is left out.
         callee_timeout: If the callee is silent for this many seconds, the greeting is played.
         max_duration: Seconds after which the call is ended; None for no limit.
-        silence_timeout: Seconds without speech of either side after which the call is ended; None
-            for no limit.
-        stall_timeout: The longest time in seconds without a message of the carrier, before the
-            audio begins, or for sending one message. After this time the call is ended; None for no
-            limit.
-        goodbye: Played before a call ends because of silence, ``max_duration`` or a shutdown.
-        apology: Played once if the connection to the model is lost for longer than *apology_after*.
-            The session reconnects during this time.
+        silence_timeout: If neither side speaks for this many seconds, the call is ended; None for
+            no limit.
+        stall_timeout: The call is ended if, for this many seconds, the carrier sends no message,
+            the audio does not begin, or the carrier does not accept a message; None for no limit.
+        goodbye: The speech that is played before a call ends because of silence, ``max_duration``
+            or :func:`drain`.
+        apology: The speech that is played once if the connection to the model is lost for longer
+            than *apology_after*. Meanwhile, the session tries to reconnect.
         apology_after: Seconds without a connection to the model before the apology is played.
-        refusal: Played if no session can be opened. Then the call ends.
+        refusal: The speech that is played if no session can be opened. Then the call ends.
         keys: With ``model``, the keys that the caller presses become a message of the user. With
-            ``events``, only *on_key* gets them.
-        key_timeout: Seconds without a key after which the keys become a message. After ``#``, they
-            become a message at once.
-        on_key: Called with each key.
-        on_voicemail: Called with the call after :meth:`Call.report_voicemail`; None ends the call.
-        recording: The path of a WAV file with two channels: the caller and the assistant; or a
-            function that gets the :class:`CallStart` and returns the path of this call, or None.
-        lead_ms: The time in milliseconds from the sending of audio until its playback; None means
-            the default of the carrier.
+            ``events``, only *on_key* gets the keys.
+        key_timeout: If the caller presses no further key for this many seconds, the pressed keys
+            become a message. After ``#``, the keys become a message at once.
+        on_key: A function that is called with each key.
+        on_voicemail: A function that is called with the call after :meth:`Call.report_voicemail`.
+            With None, the call ends.
+        recording: The path of a WAV file with two channels, the caller and the assistant; or a
+            function that gets the :class:`CallStart` and returns the path, or None for no
+            recording.
+        lead_ms: Audio is sent this many milliseconds before its playback; None means the default of
+            the carrier.
         start_ms: How many milliseconds of audio are collected after a pause before the first audio
             is sent; None means the default of the carrier.
     """

@@ -3,8 +3,8 @@ Manages the audio that is sent to a caller: the queue of items, the clock of hea
 pacing.
 
 The session pushes items, the program adds announcements, and the writer thread takes frames when
-they are due. A frame is due one lead before it is played. The time follows from the start of the
-run and the frame's position, so that one late frame does not delay the next frames.
+they are due. A frame is due ``lead_ms`` before it is played. This time is computed from the start
+of the run and the frame's position, so that one late frame does not delay the next frames.
 
 Lock rule: ``_news`` guards all fields and the clock. ``_news`` is never held while a message is
 sent.
@@ -31,7 +31,7 @@ __all__ = ["FRAME_MS", "CallOutput", "Frame", "Pacing", "SentAudio"]
 
 FRAME_MS = 20
 
-# Ten minutes of mu-law. The session waits while more audio is queued.
+# Ten minutes of mu-law. While more audio than this is queued, the session waits.
 _MAX_QUEUED_BYTES = 8000 * 600
 
 _DRAIN_POLL_SECONDS = 0.05
@@ -43,8 +43,10 @@ class Pacing:
     How audio is sent to a carrier.
 
     Attributes:
-        lead_ms: How much audio is sent before it is played, so that a late packet makes no gap.
-        start_ms: How much audio is collected before the first frame after a pause is sent.
+        lead_ms: Audio is sent this many milliseconds before its playback, so that a late packet
+            makes no gap.
+        start_ms: How many milliseconds of audio are collected after a pause before the first frame
+            is sent.
         delay_ms: The assumed delay from sending to hearing, until this delay is measured.
         pads_tails: Whether the last frame of an item is filled with silence to 20 ms.
         reports: How the carrier reports the audio that it has played.
@@ -64,8 +66,8 @@ class Pacing:
         """
         The assumed time in seconds from sending to playing at the carrier, for a recording.
 
-        A carrier that reports nothing passes audio to the phone with its next frame, which is half
-        a frame later on average.
+        A carrier without reports sends a frame to the phone every 20 ms. So the carrier plays audio
+        half a frame after the audio arrives, on average.
         """
         delay_ms = FRAME_MS / 2 if self.reports == "none" else self.delay_ms
         return delay_ms / 1000.0
@@ -83,7 +85,7 @@ class SentAudio(Protocol):
     """Gets the audio that is sent, for a recording. The methods are called with a lock held."""
 
     def sent(self, audio: bytes, position: int, played_at: float) -> None:
-        """Get audio, the position of its first sample, and the earliest time for this sample."""
+        """Get audio, the position of its first sample, and when this sample is played."""
 
     def reported(self, position: int, delay: float) -> None:
         """
@@ -91,11 +93,12 @@ class SentAudio(Protocol):
 
         Args:
             position: The position after the last sample.
-            delay: The time in seconds from the earliest time of playing to the report.
+            delay: The seconds from the earliest time at which the position can have been played
+                until the report.
         """
 
     def cleared(self, position: int) -> None:
-        """Drop the audio from a position on, because it was not heard."""
+        """Drop the audio from a position on, because this audio was not heard."""
 
 
 @attrs.define
@@ -143,7 +146,7 @@ class Frame:
     Attributes:
         audio: Audio; may be empty.
         mark: The name of a mark to send after the audio, or None.
-        is_clear: Whether the carrier must drop its queue; then there is no audio.
+        is_clear: Whether the carrier must drop its queue. If True, the frame has no audio.
     """
 
     audio: bytes
@@ -161,7 +164,7 @@ class CallOutput:
         recorder: Gets the audio that is sent; None for no recording.
 
     Attributes:
-        failure: Why no more audio is played; None while audio is played.
+        failure: The error because of which no more audio is played, or None.
         interruptions: How often unheard audio was cleared.
     """
 
@@ -183,7 +186,7 @@ class CallOutput:
         self._items: dict[str, _Item] = {}
         # The newest item of the session.
         self._last: _Item | None = None
-        # How much of each cleared announcement was heard.
+        # How many milliseconds of each cleared announcement were heard.
         self._interrupted: dict[str, tuple[float, bool]] = {}
         self._dropped_samples = 0
         self._is_paused = self._needs_clear = self._closed = False
@@ -211,7 +214,8 @@ class CallOutput:
             if item is None:
                 if end and not audio:
                     return True
-                # The earlier item has no more audio, even if the service has not ended this item.
+                # A new item shows that the last item has no more audio, even if the service has not
+                # ended the last item.
                 if self._last is not None:
                     self._end(self._last)
                 to_call = ToCall(audio_format, self._format)
@@ -276,7 +280,7 @@ class CallOutput:
         return self._format
 
     def announce(self, name: str, pcm: bytes | memoryview, sample_rate_hz: int) -> None:
-        """Queue 16-bit PCM of the program after all audio so far, as an item of its own."""
+        """Queue 16-bit PCM of the program as an item of its own, behind the queued audio."""
         resampler = Resampler(sample_rate_hz, self._format.sample_rate_hz)
         self.add(name, self._format.encode(resampler.feed(bytes(pcm)) + resampler.finish()))
 
@@ -291,7 +295,7 @@ class CallOutput:
             self._put(item, audio)
 
     def heard_ms_of(self, name: str) -> tuple[float, bool]:
-        """Return how much of an announcement was heard, and whether this number is final."""
+        """Return how many ms of an announcement were heard, and whether this number is final."""
         with self._news:
             item = self._items.get(name)
             if item is None:
@@ -302,14 +306,14 @@ class CallOutput:
 
     @property
     def heard_ms(self) -> float:
-        """How much audio was heard in the whole call."""
+        """How many milliseconds of audio were heard in the whole call."""
         with self._news:
             heard = self._clock.heard(time.monotonic()) - self._dropped_samples
             return heard * 1000.0 / self._format.sample_rate_hz
 
     @property
     def stale_marks(self) -> int:
-        """How many marks returned after a clear or too early."""
+        """How many marks returned too early, or after their audio was cleared."""
         with self._news:
             return self._clock.stale + self._clock.early
 
@@ -331,7 +335,7 @@ class CallOutput:
             self._report(self._clock.handle_queue(samples, time.monotonic()))
 
     def pause(self, *, is_paused: bool) -> None:
-        """Send no audio while the carrier's queue is full."""
+        """Send no audio while *is_paused* is True, because the carrier's queue is full."""
         with self._news:
             self._is_paused = is_paused
             self._news.notify_all()
@@ -361,7 +365,7 @@ class CallOutput:
             self._news.wait(max(wait, 0.0))
             return self._frame(time.monotonic())
 
-    # # The methods below are called with ``_news`` held.
+    # The methods below are called with ``_news`` held.
 
     def _report(self, position: int | None) -> None:
         if position is not None and self._recorder is not None:

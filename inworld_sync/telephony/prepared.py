@@ -4,7 +4,8 @@ Opens the session of a call in the webhook, before the carrier connects the audi
 Opening a session takes a second or more. Without this module, the caller would hear nothing during
 this time.
 
-Threads: ``inworld-prepare-...`` opens one session, and closes it if no call comes.
+Threads: ``inworld-prepare-...`` opens one session, and closes the session if the call does not
+come.
 
 Lock rule: ``_changed`` guards all fields. No session is opened or closed while ``_changed`` is
 held.
@@ -91,7 +92,7 @@ class PreparedSessions:
 
         Args:
             call_id: The carrier's id of the call.
-            connect: Opens a session, if the webhook did not call :meth:`open` in this process.
+            connect: Opens a session, if :meth:`open` was not called in this process or has failed.
 
         Raises:
             Exception: The error of *connect*.
@@ -101,7 +102,7 @@ class PreparedSessions:
             if prepared is not None:
                 prepared.is_used = True
                 while not prepared.is_ready:
-                    # ``connect`` has a timeout of its own.
+                    # This loop ends, because ``connect`` has a timeout of its own.
                     self._changed.wait(LONGEST_WAIT_SECONDS)
                 self._changed.notify_all()
                 if prepared.session is not None and prepared.session.ended is None:
@@ -117,7 +118,8 @@ class PreparedSessions:
     def _run(self, call_id: str, prepared: _Prepared, connect: _Open) -> None:
         session = None
         # The user's function may raise any exception, or return an object that is not a session.
-        # In both cases, pop() opens another session. An error of this attempt reaches the call.
+        # In both cases, pop() calls the function again. If this second attempt fails, pop() raises
+        # the error.
         with contextlib.suppress(BaseException):
             opened: object = connect()
             session = opened if isinstance(opened, RealtimeSession) else None

@@ -1,14 +1,15 @@
 """
 Records a call in a WAV file with two channels: the caller left, the assistant right.
 
-The timestamps of the carrier's stream give the place of the caller's audio; for carriers without
-timestamps, see ``arrivals.py``. The assistant's audio is placed where the caller heard it. The
-earliest arrival of the caller's audio relates the clocks of both sides, and the reports of the
-carrier, such as marks, give the delay of each run of audio.
+The timestamps of the carrier's stream give the position of the caller's audio; for carriers without
+timestamps, see ``arrivals.py``. The assistant's audio is placed where the caller heard this audio.
+The start of the stream on the clock of this process is computed from the piece of the caller's
+audio that arrived with the least delay. The reports of the carrier, such as marks, give the delay
+of each run of audio.
 
 If the process stalls, messages are read late. So the least delay of all reports of a run counts.
-The file is written up to 3 s before the end of the received audio, not up to 3 s before the present
-time.
+For the same reason, the file is written up to 3 s before the end of the received audio, not up to
+3 s before the present time.
 
 Lock rule: ``_lock`` guards all fields except the file, which only the thread of the bridge uses.
 """
@@ -31,17 +32,17 @@ from inworld_sync.telephony.calls import CallStart
 
 __all__ = ["Recorder"]
 
-# Audio is written to the file with this delay. During the delay, the audio can be cleared and
-# aligned.
+# Audio is written to the file with this delay. During the delay, the audio can still be cleared or
+# moved.
 _BEHIND_SECONDS = 3.0
 
 # If no audio of the caller arrives for longer than this, the file is written nevertheless.
 _LONGEST_PAUSE_SECONDS = 60.0
 
-# Frames of one run of audio follow each other without a gap.
+# A frame belongs to the run of the previous frame if the gap between them is shorter than this.
 _JOIN_SECONDS = 0.001
 
-# A timestamp is ignored if it is later than the duration of the call by more than this.
+# A timestamp is ignored if it exceeds the duration of the call by more than this.
 _AHEAD_SECONDS = 60.0
 
 _SAMPLE_BYTES = 2
@@ -53,8 +54,8 @@ class _Run:
     Audio that is played without a pause.
 
     Attributes:
-        delay: The least time in seconds from sending to playing that was reported.
-        next: The position in the file of the next sample; None before the first sample is placed.
+        delay: The least reported time in seconds from sending to playing; None without a report.
+        next: The position of the next sample in the file; None before the first sample is placed.
     """
 
     delay: float | None = None
@@ -88,7 +89,7 @@ class Recorder:
         logger: Gets an error of the file. After the error, the call continues without a recording.
 
     Attributes:
-        completed: The file, after :meth:`close`; None if it could not be written.
+        completed: The path of the file after :meth:`close`; None if the file could not be written.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Recorder:
         self._assistant = _Channel(self._rate_hz)
         self._pending: deque[_Sent] = deque()
         self._run = _Run()
-        # When the audio that was sent has been played, without the delay.
+        # When all audio that was sent has been played, if there is no delay.
         self._played_until = 0.0
         self._resampler = Resampler(start.sent.sample_rate_hz, self._rate_hz)
         # The position in the file after the assistant's audio.
@@ -249,7 +250,7 @@ class _Channel:
         return self._first + len(self._samples) // _SAMPLE_BYTES
 
     def place(self, at: int, pcm: bytes) -> None:
-        """Add audio at a sample. Audio before the written part is dropped."""
+        """Add audio at a position. Audio before the end of the written part is dropped."""
         if at < self._first:
             pcm, at = pcm[(self._first - at) * _SAMPLE_BYTES :], self._first
         offset = (at - self._first) * _SAMPLE_BYTES

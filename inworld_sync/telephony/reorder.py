@@ -1,7 +1,7 @@
 """
 Puts the pieces of a caller's audio in order by their numbers, and counts the pieces that are lost.
 
-This module has no clock. A missing piece is given up when 100 ms of later pieces have arrived.
+This module has no clock. A missing piece counts as lost when 100 ms of later pieces have arrived.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Reorder:
 
     Attributes:
         lost: How many pieces did not arrive in time.
-        late: How many pieces arrived after they were given up, or arrived twice. Such pieces are
+        late: How many pieces arrived after they counted as lost, or arrived twice. Such pieces are
             dropped.
     """
 

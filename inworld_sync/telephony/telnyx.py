@@ -115,7 +115,7 @@ class TelnyxCodec(JsonCodec):
     """
 
     name = "Telnyx"
-    # Telnyx accepts messages with 20 ms to 30 s of audio.
+    # Telnyx accepts messages with 20 ms to 30 s of audio, so a shorter frame is filled to 20 ms.
     pacing = Pacing(lead_ms=200, start_ms=60, delay_ms=60, pads_tails=True, reports="marks")
 
     def __init__(
@@ -174,7 +174,7 @@ class TelnyxCodec(JsonCodec):
         return '{"event":"clear"}'
 
     def hang_up(self) -> Message | None:
-        """Return None, because a command over HTTP or the TeXML after the stream ends the call."""
+        """Return None: an HTTP command, or the TeXML after the stream, ends the call."""
         return None
 
 
@@ -221,7 +221,7 @@ def stream_parameters(
     """
     Return the parameters of ``streaming_start`` that stream a call in both directions.
 
-    ``dial`` accepts these parameters too, except *parameters*. Without
+    The command ``dial`` accepts the same parameters, except ``custom_parameters``. Without
     ``stream_bidirectional_mode``, Telnyx would drop the audio to the caller.
 
     Args:
@@ -264,7 +264,7 @@ def _format(encoding: str, rate_hz: int) -> CallFormat:
 
 
 def _parameters(given: object) -> dict[str, str]:
-    """Return custom parameters, which are an object or a list of names and values."""
+    """Return the custom parameters. Telnyx sends an object, or a list of names and values."""
     if isinstance(given, dict):
         return {name: text_of(given, name) for name in given}
     pairs = given if isinstance(given, list) else []

@@ -23,17 +23,17 @@ __all__ = ["TelnyxSignature", "check_stream_token"]
 _SIGNATURE = "telnyx-signature-ed25519"
 _TIMESTAMP = "telnyx-timestamp"
 
-# Seconds since 1970.
+# The most digits of a timestamp, which counts seconds since 1970.
 _MAX_DIGITS = 15
 
 
 class TelnyxSignature:
     """
-    Checks that webhooks were sent by Telnyx. Needs the extra ``telephony``.
+    Checks that webhooks were sent by Telnyx. This class needs the extra ``telephony``.
 
     Args:
-        public_key: The account's public key in base64; None reads ``TELNYX_PUBLIC_KEY``.
-        tolerance: How many seconds old a signature may be.
+        public_key: The account's public key in base64. With None, ``TELNYX_PUBLIC_KEY`` is read.
+        tolerance: By how many seconds the time of a signature may differ from this server's time.
 
     Raises:
         ConfigError: There is no key, or the key is not 32 bytes in base64.
@@ -70,7 +70,8 @@ class TelnyxSignature:
             body: The body as it was received, not parsed.
 
         Raises:
-            AuthError: The request has no valid signature, or the signature is too old.
+            AuthError: The request has no valid signature, or the time of the signature differs from
+            this server's time by more than *tolerance*.
         """
         from cryptography.exceptions import InvalidSignature
 
@@ -109,5 +110,5 @@ def check_stream_token(headers: Mapping[str, str], token: str) -> None:
 
 
 def _is_equal(given: str, token: str) -> bool:
-    # This is a function of its own, so that no report of an error shows the bytes of the token.
+    # This is a function of its own, so that no error report shows the bytes of the token.
     return hmac.compare_digest(given.encode(errors="replace"), token.encode())

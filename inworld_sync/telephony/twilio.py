@@ -39,8 +39,8 @@ class MediaStream(Bridge):
         session: An open session, or a function that opens one; see :class:`Bridge`.
         headers: The headers of the WebSocket request, for the signature.
         path: The path of the WebSocket request.
-        signature: Checks the signature. If *signature*, *headers* or *path* is None, the call is
-            refused.
+        signature: Checks the signature. Without *signature*, *headers* or *path*, the constructor
+            raises an error.
         verify: With False, the signature is not checked, so anybody who knows the address can make
             a call.
         options: The settings of the call.
@@ -141,12 +141,12 @@ def stream_twiml(
     Args:
         url: The address of the WebSocket, ``wss://`` without a query. Twilio removes a query.
         parameters: Texts for :attr:`CallStart.parameters`. The caller's number is not in the
-            stream, so pass it as ``from``.
+            stream, so pass the number as ``from``.
         say_before: A text that Twilio speaks before the stream begins.
 
     Raises:
         ConfigError: The address has a query or is not ``wss://``, or a parameter has more than 500
-            characters.
+            characters with its name.
     """
     for name, value in (parameters or {}).items():
         if len(name) + len(value) > _MAX_PARAMETER:

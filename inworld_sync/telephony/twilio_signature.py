@@ -1,7 +1,7 @@
 """
 Checks the signatures of Twilio's requests.
 
-Source: Twilio, "Security", "Validating Requests". The header of shared keys is taken from the
+Source: Twilio, "Security", "Validating Requests". The header for shared keys is taken from the
 Python package twilio 9.13.
 """
 
@@ -30,9 +30,9 @@ class TwilioSignature:
     Checks that requests were made by Twilio.
 
     Args:
-        public_url: The address of this server that Twilio requests, such as
+        public_url: The address under which Twilio requests this server, such as
             ``https://voice.example.com``. A server behind a proxy does not know this address.
-        auth_token: The auth token of the account; None reads ``TWILIO_AUTH_TOKEN``.
+        auth_token: The auth token of the account. With None, ``TWILIO_AUTH_TOKEN`` is read.
         shared_key: The secret of a shared key, for requests with a SHA-256 signature.
 
     Raises:
@@ -44,13 +44,13 @@ class TwilioSignature:
     def __init__(
         self, public_url: str, *, auth_token: str | None = None, shared_key: str | None = None
     ) -> None:
-        # A report of an error may show the variables of this function, and this object.
+        # An error report may show variables of this function and this object, so use Secret.
         auth_token = Secret(auth_token or os.environ.get("TWILIO_AUTH_TOKEN", ""))
         shared_key = None if shared_key is None else Secret(shared_key)
         self._host = ""
         parts = _split(public_url)
         if parts is None:
-            # The address may have a password.
+            # The part before the @ may be a password, so the error does not show this part.
             raise ConfigError(
                 "public_url must be the address of this server that Twilio requests, such as "
                 "https://voice.example.com, without a user, a password or a query, got "
@@ -158,7 +158,7 @@ def _split(public_url: str) -> SplitResult | None:
 
 
 def _is_signed(text: str, given: str, secret: Secret, digest: str) -> bool:
-    # This is a function of its own, so that no report of an error shows the right signature.
+    # This is a function of its own, so that no error report shows the right signature.
     mac = hmac.new(secret.encode(), text.encode(errors="replace"), digest)
     expected = base64.b64encode(mac.digest())
     return hmac.compare_digest(expected, given.encode(errors="replace"))
@@ -179,7 +179,7 @@ def _values(fields: Mapping[str, str], name: str) -> list[str]:
 
 
 def _has_hash(path: str, body: bytes) -> bool:
-    """Whether the query has the hash of a JSON body."""
+    """Return whether the query has the hash of a JSON body."""
     hashes = parse_qs(path.partition("?")[2]).get("bodySHA256", [])
     found = hashlib.sha256(body).hexdigest()
     return len(hashes) == 1 and hmac.compare_digest(hashes[0].encode(), found.encode())

@@ -1,9 +1,9 @@
 """
 Turns the arguments of a model's call from JSON into values, and the result into JSON.
 
-No argument is converted: ``"5"`` is not an int, and a string is not a list of its characters.
-Results are converted, since the function has run and the model needs to know what the function
-returned.
+An argument of the wrong type is refused: ``"5"`` is not an int, and a string is not a list of
+characters. Results are converted, because the function has already run, and the model needs the
+result.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _make_converter() -> Converter:
     converter = Converter(forbid_extra_keys=True)
     register_exact(converter)
     for kind in (str, int, float, enum.Enum):
-        # The converter uses the hook of a type also for its subclasses, such as enums.
+        # The converter also uses the hook of a type for subclasses of the type, such as enums.
         converter.register_structure_hook(
             kind, partial(_read_simple, converter.get_structure_hook(kind))
         )
@@ -116,10 +116,10 @@ _CONVERTER = _make_converter()
 
 def read_argument(value: object, kind: object, name: str) -> object:
     """
-    Turn one argument from JSON into a value of its annotated type; nothing is converted.
+    Read one argument from JSON as a value of the annotated type.
 
     Raises:
-        ValueError: The argument has another type. The message names each wrong place.
+        ValueError: The argument has another type. The message names each wrong part.
     """
     target: Any = kind
     try:
@@ -135,7 +135,7 @@ def plain(value: object) -> object:
     return result
 
 
-# The depth limit. A value that contains itself, for example a list, would have no end.
+# The depth limit. A list can contain itself; without a limit, such a list would have no end.
 _MAX_DEPTH = 100
 
 
@@ -209,7 +209,7 @@ def _call(value: object, name: str) -> object:
 
 
 def _reason(error: BaseException, _: type | None) -> str:
-    """Return the message for a converter's error. The model corrects the call by this message."""
+    """Return the message for a converter's error. The model corrects its call with the message."""
     if isinstance(error, KeyError):
         return "missing"
     if isinstance(error, ForbiddenExtraKeysError):

@@ -37,10 +37,10 @@ class ToolFunction(Generic[P, R]):
 
     Attributes:
         definition: The name, description and schema that the model gets.
-        timeout: Seconds after which a session sends an error as the output; None for the timeout
-            of the session.
+        timeout: After this many seconds, a session sends an error as the output; None means the
+            timeout of the session.
 
-    Thread safety: that of the function. A session may run several calls at once.
+    Thread safety: the same as that of the function. A session may run several calls at once.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ToolFunction(Generic[P, R]):
 
     def parse(self, arguments: str) -> dict[str, object]:
         """
-        Turn the model's arguments into values of the annotated types; nothing is converted.
+        Read the model's arguments as values of the annotated types.
 
         If a parameter has a default and does not accept None, null means the default.
 
@@ -172,7 +172,7 @@ class ToolFunction(Generic[P, R]):
         for name, parameter in self._parameters.items():
             schema = schema_of(self._kinds[name], f"{name} of tool {self._name}")
             if parameter.default is None and "anyOf" in schema:
-                # Instead of None, the model leaves the argument out, which every model can do.
+                # Some models cannot send null, but every model can leave the argument out.
                 described = {k: v for k, v in schema.items() if k == "description"}
                 schema = {**schema["anyOf"][0], **described}  # type: ignore[index]
             elif name not in self._required:
@@ -247,7 +247,7 @@ def tool(
     timeout: float | None = None,
 ) -> ToolFunction[P, R] | Callable[[Callable[P, R]], ToolFunction[P, R]]:
     """
-    Decorate a function, so that the model may call it.
+    Decorate a function, so that the model may call the function.
 
     The model gets the name, types, defaults and docstring. ``Annotated[str, "..."]`` and an
     ``Args:`` section describe arguments. Types may be str, int, float, bool, Literal, an Enum,
@@ -256,11 +256,11 @@ def tool(
     Args:
         function: The function. Its arguments are passed by name.
         name: The name that the model uses; by default the name of the function.
-        timeout: Seconds after which a session sends an error as the output; None means the
+        timeout: After this many seconds, a session sends an error as the output; None means the
             ``tool_timeout`` of the session.
 
     Raises:
-        ConfigError: An annotation of the function is missing, or its type has no JSON schema.
+        ConfigError: An annotation of the function is missing, or a type has no JSON schema.
 
     >>> @tool
     ... def weather(city: str, days: int = 1) -> str:

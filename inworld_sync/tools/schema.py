@@ -1,9 +1,9 @@
 """
 Converts Python types to JSON schema, and reads descriptions from docstrings.
 
-A type that has no JSON schema is refused when the function is decorated, not when it is called.
-Sources: JSON Schema 2020-12, and the Google style for docstrings. Of JSON Schema, this file uses
-only the keywords that language models follow.
+A type that has no JSON schema is refused when the function is decorated, not when the function is
+called. Sources: JSON Schema 2020-12, and the Google style for docstrings. This file uses only those
+keywords of JSON Schema that language models follow.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ENTRY = re.compile(r"(\w+)(?: \([^)]*\))?:\s*(.*)")
 
 @attrs.frozen
 class Docs:
-    """The descriptions in a docstring, of the function or class and of each argument."""
+    """The descriptions in a docstring: of the function or class, and of each argument."""
 
     text: str
     entries: Mapping[str, str]
@@ -72,7 +72,7 @@ def read_docs(thing: object) -> Docs:
 
 
 def has_fields(kind: object) -> TypeGuard[type]:
-    """Whether a type is an attrs class or a dataclass."""
+    """Return whether a type is an attrs class or a dataclass."""
     return isinstance(kind, type) and (attrs.has(kind) or dataclasses.is_dataclass(kind))
 
 

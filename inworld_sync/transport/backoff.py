@@ -10,8 +10,8 @@ from inworld_sync.errors import InworldError, ServiceError
 __all__ = ["Backoff", "retry_after_of"]
 
 _MAX_DELAY_SECONDS: Final = 5.0
-# The number of doublings is limited to this number. Every longest delay needs fewer doublings.
-# Without a limit, the power would overflow after 1024 attempts.
+# The most doublings that are computed. Every delay reaches its maximum after fewer doublings.
+# Without this limit, the power would overflow after 1024 attempts.
 _MAX_DOUBLINGS: Final = 30
 
 
@@ -23,10 +23,10 @@ class Backoff:
     delay. So if many clients fail at once, they do not all try again at the same time.
 
     Args:
-        first_seconds: The longest first delay.
+        first_seconds: The longest possible first delay.
         max_seconds: The doubling ends at this delay.
-        is_first_immediate: Whether the first attempt has no delay. Then *first_seconds* is for the
-            second attempt.
+        is_first_immediate: Whether the first attempt has no delay. If True, *first_seconds* is for
+            the second attempt.
 
     Attributes:
         attempts: The number of delays of this series so far.

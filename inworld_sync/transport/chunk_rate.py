@@ -14,8 +14,7 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["ChunkRateLimiter"]
 
-# After a pause, the messages of this time may be sent at once. They are a tenth of the messages
-# that are allowed per second.
+# After a pause, as many messages may be sent at once as are allowed in this time.
 _BURST_SECONDS: Final = 0.1
 
 
@@ -26,8 +25,8 @@ class ChunkRateLimiter:
     Args:
         max_chunks_per_second: The largest number of messages per second, above 0.
 
-    Thread safety: any thread. ``_lock`` guards the time of the next message and is never held
-    while waiting.
+    Thread safety: any thread may call the method. ``_lock`` guards the time of the next message,
+    and is never held while a thread waits.
     """
 
     def __init__(self, max_chunks_per_second: float) -> None:
@@ -40,7 +39,7 @@ class ChunkRateLimiter:
         self._next_at = time.monotonic()
 
     def reserve(self) -> float:
-        """Reserve the next message; return the seconds to wait before it is sent."""
+        """Reserve the next message; return the seconds to wait before the message is sent."""
         with self._lock:
             now = time.monotonic()
             at = max(self._next_at, now - _BURST_SECONDS)

@@ -60,7 +60,7 @@ class OpenedStream:
 
     def has_unread(self) -> bool:
         """
-        Whether bytes wait in the socket, or the receiving thread is not done with earlier bytes.
+        Return whether the socket has unread bytes, or earlier bytes are still being handled.
 
         Any thread may call this method.
         """
@@ -74,7 +74,7 @@ class OpenedStream:
         return True
 
     def end(self) -> None:
-        """End the waits of the stream; the next read finds the end. Any thread may call this."""
+        """Shut the socket down, so that the waits of the stream end. Any thread may call this."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
@@ -109,11 +109,11 @@ def open_stream(
     place: Place, proxy: Proxy | None, options: Options, deadline: Deadline
 ) -> OpenedStream:
     """
-    Connect to the server of *place*.
+    Connect to a server.
 
     Args:
         place: The server.
-        proxy: The proxy that opens a tunnel to the server; None connects directly.
+        proxy: The proxy that opens a tunnel to the server; None means a direct connection.
         options: The settings. Only the certificates are used, for the server and for a proxy with
             TLS.
         deadline: The deadline for all steps together.
@@ -175,7 +175,7 @@ def open_websocket(
 
     Args:
         url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
-        headers: Headers of the upgrade. They replace headers of *options* with the same name.
+        headers: Headers of the upgrade. A header of *options* with the same name is not sent.
         options: Proxy, certificates, headers.
         deadline: The deadline for all steps together.
 

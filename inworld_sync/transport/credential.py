@@ -6,7 +6,8 @@ takes longer than a caller waits, the next caller waits for the same call instea
 another call. So a function that never returns costs one thread for each caller that waits at the
 same time.
 
-Lock rule: ``_lock`` guards the list of such calls. Nothing is called while the lock is held.
+Lock rule: ``_lock`` guards the list of calls that did not return in time. Nothing is called while
+the lock is held.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Credential:
     Args:
         auth: The credential object.
 
-    Thread safety: any thread. A forked child needs an object of its own.
+    Thread safety: any thread may use the object. A forked child needs an object of its own.
     """
 
     def __init__(self, auth: Auth) -> None:
@@ -53,7 +54,7 @@ class Credential:
 
     @property
     def is_renewable(self) -> bool:
-        """Whether the next header may have another credential after a refusal."""
+        """Whether the credential may change after the service has refused it."""
         auth = self._auth
         return auth.is_function if isinstance(auth, Token) else isinstance(auth, RenewableAuth)
 
@@ -80,7 +81,7 @@ class Credential:
         Args:
             deadline: The deadline for the header; *send* has a deadline of its own.
             send: Sends the request; raises :class:`AuthError` if the service refuses the
-                credential. The service must not have handled the request.
+                credential. In this case, the service must not have handled the request.
         """
         header = self.header(deadline)
         try:
@@ -123,7 +124,7 @@ def send_authorized(
     Send an HTTP request with a credential; see :meth:`Credential.use`.
 
     Args:
-        send: Sends the request with the headers that it gets.
+        send: Gets the headers, and sends the request with them.
         credential: The credential of a client, a header, or None.
         deadline: The deadline for the header.
         headers: Further headers.
@@ -171,7 +172,7 @@ class _Call:
             self._done.set()
 
     def wait(self, deadline: Deadline) -> bool:
-        """Wait for the end of the call; return whether it has ended."""
+        """Wait for the end of the call; return whether the call has ended."""
         while not self._done.wait(deadline.at_most(LONGEST_WAIT_SECONDS)):
             if deadline.expired:
                 return False
@@ -179,7 +180,8 @@ class _Call:
 
     def result(self) -> Header:
         if self._error is not None:
-            # The error is removed here, because it refers to a frame that refers to this object.
+            # The error is removed here, because the error refers to a frame, and the frame refers
+            # to this object.
             error, self._error = self._error, None
             try:
                 raise error

@@ -17,10 +17,10 @@ LONGEST_WAIT_SECONDS = 1.0
 # The waits of operating systems accept at most about 24 days. A longer wait is done in pieces.
 LONGEST_TIMEOUT_SECONDS = 2_000_000.0
 
-# If a wait ends this much too late, the process was stopped during the wait.
+# If a wait ends later than it should by more than this, the process was stopped during the wait.
 _STOP_SECONDS = 1.0
 
-# After a stop, the reader has at least this time to read what has arrived meanwhile.
+# After a stop, the reader has at least this time to read the messages that have arrived meanwhile.
 _CATCH_UP_SECONDS = 1.0
 
 
@@ -63,7 +63,7 @@ class Deadline:
         return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
 
     def earlier(self, other: Deadline) -> Deadline:
-        """Return this deadline or *other*, whichever passes first."""
+        """Return the deadline that passes first: this deadline or *other*."""
         if other._at is None or (self._at is not None and self._at <= other._at):
             return self
         return other
@@ -85,7 +85,7 @@ class Deadline:
 
     def error(self) -> DeadlineExceeded:
         """Return an error that names the operation and its limit."""
-        # If the limit is what is left of a longer limit, the number has many digits.
+        # A limit that is the rest of a longer limit has many digits.
         seconds = round(self._seconds or 0.0, 3)
         return DeadlineExceeded(f"{self._doing} took longer than {seconds:g} s")
 

@@ -85,7 +85,7 @@ class MessageBuffer:
 
     def pop(self) -> tuple[int, memoryview] | None:
         """
-        Remove the next message or control frame, if it is complete, and return it.
+        If the next message or control frame is complete, remove it and return it.
 
         Returns:
             The opcode (TEXT, BINARY, PING, PONG or CLOSE) and the payload, which is valid until
@@ -95,8 +95,8 @@ class MessageBuffer:
             FrameError: The server broke a rule of RFC 6455, or a text message is not UTF-8. Errors
                 in a header are found before the payload is received.
         """
-        # This code is one function, because the caches of a thread are cold after a wait. Then a
-        # call of another function takes longer than the work of that function.
+        # This code is one function, because the caches of the CPU are cold after a wait. Then the
+        # call of a second function would take longer than the work of that function.
         while True:
             start, buffer, fragments = self._start, self._buffer, self._fragments
             held = self._stop - start
@@ -212,7 +212,7 @@ def parse_close(payload: memoryview) -> tuple[int, str]:
     If the frame has no code, the code is 1005 (RFC 6455, section 7.1.5).
 
     Raises:
-        FrameError: The code must not be sent, or the reason is not UTF-8.
+        FrameError: RFC 6455 forbids sending the code, or the reason is not UTF-8.
     """
     if not payload:
         return 1005, ""

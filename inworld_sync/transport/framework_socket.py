@@ -53,8 +53,8 @@ class SocketEnded(Exception):
         cause = self.__cause__
         if cause is None:
             return True
-        # Exceptions of websockets have the frame that was received. Exceptions of simple-websocket
-        # have the code as reason.
+        # Exceptions of the library websockets have the CLOSE frame that was received. Exceptions of
+        # simple-websocket have the code in the attribute ``reason``.
         code = getattr(getattr(cause, "rcvd", None), "code", None)
         if code is None:
             code = cause.code if isinstance(cause, ConnectionLost) else getattr(cause, "reason", 0)
@@ -76,8 +76,8 @@ class FrameworkSocket:
     Args:
         socket: The socket.
         name: The name of the call or relay, for the threads.
-        max_message_bytes: A longer message of the other side ends the socket, if the framework
-            has not refused the message already; None for no limit.
+        max_message_bytes: The longest message to accept, in bytes; None for no limit. A longer
+            message of the other side ends the socket.
 
     Raises:
         ConfigError: The socket cannot send.
@@ -98,7 +98,7 @@ class FrameworkSocket:
                 "to the event loop"
             )
         self._socket = socket
-        # A consumer of Django Channels has two arguments.
+        # ``send`` of a Django Channels consumer has one argument for text and one for bytes.
         self._has_bytes_data = "bytes_data" in _parameters(socket.send)
         self._name = name
         self._read = _reader_of(socket)
@@ -111,7 +111,7 @@ class FrameworkSocket:
         self._max_message_bytes = max_message_bytes
         _write_whole_messages(socket)
         if max_message_bytes is not None and getattr(socket, "max_message_size", 0) is None:
-            # simple-websocket would buffer a message of any size.
+            # Without this limit, simple-websocket would buffer a message of any size.
             socket.max_message_size = max_message_bytes  # type: ignore[attr-defined]
 
     def send(self, message: Message) -> None:

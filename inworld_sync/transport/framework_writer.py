@@ -24,7 +24,7 @@ class MessageSource(Protocol):
     """Provides the messages that are sent."""
 
     def next_messages(self, timeout: float) -> Iterable[Message]:
-        """Wait until messages are due, and return them. Return none after *timeout* seconds."""
+        """Wait until messages are due, and return them; return () after *timeout* seconds."""
         ...
 
     def notify(self) -> None:
@@ -46,7 +46,7 @@ class SocketWriter:
         source: The source of the messages.
 
     Attributes:
-        error: Why no more messages can be sent; None while messages can be sent.
+        error: The error because of which no more messages can be sent, or None.
     """
 
     def __init__(self, name: str, socket: FrameworkSocket, source: MessageSource) -> None:

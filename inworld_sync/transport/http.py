@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 _PIECE_BYTES = 64 * 1024
 
-# Of the body of an error, at most this many bytes are read.
+# At most this many bytes of an error's body are read.
 _MAX_ERROR_BYTES = 64 * 1024
 
 _FIRST_DELAY_SECONDS = 0.2
@@ -61,7 +61,7 @@ _FIRST_DELAY_SECONDS = 0.2
 # statuses mean that a gateway cannot reach its service.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
-# The statuses of a request that was not handled, if the response has ``Retry-After``.
+# If a response has one of these statuses and ``Retry-After``, the request was not handled.
 _REFUSED_STATUSES = frozenset({429, 503})
 
 # The JSON escape of half of a surrogate pair. The other half may follow or be missing.
@@ -167,12 +167,12 @@ class HttpClient:
         Args:
             method: ``GET``, ``POST`` and so on.
             path: Path of the URL, beginning with a slash.
-            headers: Headers of the request. They replace headers of the options with the same name.
+            headers: Headers of the request. A header of the options with the same name is not sent.
             credential: The header that is sent instead of the credential of the client.
             json: Object to send as JSON; if None, no JSON is sent.
             body: A function that returns the blocks of the body. The blocks replace *json*, and the
-                function is called once for each attempt. The type of the body is in *headers*. An
-                error that *body* raises ends the request.
+                function is called once for each attempt. The caller sets the type of the body in
+                *headers*. An error that *body* raises ends the request.
             query: Parameters of the query. A parameter with several values is repeated.
             deadline: The deadline for the whole call, with all steps of connecting, the response
                 and the retries.
@@ -216,7 +216,7 @@ class HttpClient:
         """
         Call *send*. Call *send* again after each error that allows a retry.
 
-        Used only in this folder.
+        Only this folder calls the method.
         """
         backoff = Backoff(_FIRST_DELAY_SECONDS)
         while True:
@@ -265,7 +265,7 @@ class HttpClient:
         body.close()
 
     def pool(self) -> ConnectionPool:
-        """Return the connection pool of this process. Only this file uses it."""
+        """Return the connection pool of this process. Only this file calls the method."""
         if self._closed.is_set():
             raise _closed_error()
         pid = os.getpid()
@@ -340,7 +340,7 @@ class Exchange:
         query: Mapping[str, str | Sequence[str]] | None,
         stopper: Stopper | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Send the request, return the beginning of the response. Raise as :meth:`run` does."""
+        """Send the request; return the beginning of the response. Errors are as for :meth:`run`."""
         response = self._start(headers, body, query, stopper)
         if response.status < 300:
             return response
@@ -392,7 +392,7 @@ class Exchange:
     def read(
         self, response: urllib3.BaseHTTPResponse, deadline: Deadline, stopper: Stopper
     ) -> bytes:
-        """Return the next bytes of the body before *deadline*; return no bytes at its end."""
+        """Return the next bytes of the body before *deadline*; b"" at the end of the body."""
         self.begin_wait(deadline, stopper)
         return next(self.pieces(response, None), b"")
 

@@ -1,5 +1,5 @@
 """
-Reads the body of an HTTP response piece by piece, each under a deadline of the caller.
+Reads the body of an HTTP response piece by piece. The caller passes a deadline for each piece.
 
 Lock rule: ``_lock`` guards the flags; nothing else is called while the lock is held.
 """
@@ -75,7 +75,7 @@ class HttpBody:
                 raise _closed_error() from None
             raise
         self._end_read(piece)
-        # If this side has ended the stream, the read looks like the end of the body.
+        # If this side has ended the stream, the read returns b"", as at the end of the body.
         if self._stopper.is_stopped:
             raise _closed_error()
         return piece
@@ -97,7 +97,7 @@ class HttpBody:
         self.close()
 
     def _end_read(self, piece: bytes | None) -> None:
-        """Stop using the response after an error (*piece* is None) and at its end."""
+        """Stop using the response after an error (*piece* is None) or at the end of the body."""
         with self._lock:
             self._is_reading = False
             was_closed = self._is_closed
@@ -133,7 +133,7 @@ def open_body(
         client: Sends the request.
         method: ``POST`` and so on.
         path: Path of the URL, beginning with a slash.
-        headers: Headers of the request. They replace headers of the options with the same name.
+        headers: Headers of the request. A header of the options with the same name is not sent.
         json: Object to send as JSON.
         deadline: The deadline for connecting, the head of the response, and the retries.
 
@@ -169,10 +169,11 @@ def start_body(
         client: Sends the request.
         method: ``POST`` and so on.
         path: Path of the URL, beginning with a slash.
-        headers: Headers of the request. They replace headers of the options with the same name.
+        headers: Headers of the request. A header of the options with the same name is not sent.
         json: Object to send as JSON.
         deadline: The deadline for connecting and the head of the response.
-        stopper: Ends the wait for the response, and then does the same as :meth:`HttpBody.close`.
+        stopper: Ends the wait for the response. After the response has begun, the stopper does the
+            same as :meth:`HttpBody.close`.
     """
     stop = stopper or Stopper()
 
@@ -191,7 +192,7 @@ def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[
 
     Args:
         body: The body.
-        timeout: Seconds for each line.
+        timeout: How many seconds the wait for a line may take.
         max_bytes: The largest number of bytes of a line.
 
     Raises:

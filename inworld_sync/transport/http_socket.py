@@ -36,7 +36,8 @@ class HttpSocket:
     Lock rule: ``_request_lock`` guards ``_stopper``. The lock is held during ``on_end``, which does
     not wait.
 
-    Thread safety: one thread at a time; any thread may call :meth:`end_request`.
+    Thread safety: one thread at a time may use this object; any thread may call
+    :meth:`end_request`.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class HttpSocket:
         return count
 
     def is_idle(self) -> bool:
-        """Whether the connection is open, and no byte of a response has been received."""
+        """Return whether the connection is open and no byte of a response has been received."""
         room = memoryview(bytearray(1))
         try:
-            # A result of 0 bytes is not the end, and has no byte of a response: TLS may send
-            # messages that are not data.
+            # A result of 0 bytes means neither the end nor a response: TLS may have received a
+            # message that is not data.
             while not self._stream.receive_into(room, 0):
                 pass
         except TimeoutError:
@@ -102,7 +103,7 @@ class HttpSocket:
         self._is_over = True
 
     def begin_request(self, stopper: Stopper | None) -> None:
-        """Begin the next request. Only *stopper* may end the request, no earlier stopper."""
+        """Begin the next request. An earlier stopper cannot end this request; *stopper* can."""
         with self._request_lock:
             self._stopper = stopper
         if stopper is not None:
@@ -141,7 +142,7 @@ class Stopper:
     Lock rule: ``_lock`` guards the attributes and is held while the lock of the socket is
     acquired.
 
-    Thread safety: any thread.
+    Thread safety: any thread may call the methods.
     """
 
     def __init__(self) -> None:

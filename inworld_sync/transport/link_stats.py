@@ -76,8 +76,8 @@ class LinkStats:
         connect: How long each step of opening the connection took.
         proxy: URL of the proxy without credentials; None without a proxy.
         tls_version: The version of TLS, for example ``TLSv1.3``; None without TLS.
-        warnings: How often an optional field of a received message was ignored because the field
-            could not be read, by the message's type and the field's name.
+        warnings: How often optional fields of received messages were ignored, because they could
+            not be read. Each key has the message's type and the field's name.
     """
 
     messages_in: int
@@ -102,9 +102,9 @@ class Pings:
         rtt_ms: Time from the last ping to its pong; None before the first pong.
         rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
 
-        Thread safety: The writer calls :meth:`make`, the reader :meth:`answered`. Both methods
-        change the ping that waits for its pong. A race between the two methods loses one
-        measurement.
+    Thread safety: the writer calls :meth:`make`, and the reader calls :meth:`answered`. Both
+    methods change the ping that waits for its pong. A race between the two methods loses one
+    measurement.
     """
 
     def __init__(self) -> None:

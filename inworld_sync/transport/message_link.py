@@ -22,7 +22,7 @@ class MessageLink(Protocol):
     Attributes:
         name: The name, unique in the process, for threads and traces.
         request_id: The service's id for the connection, or None.
-        end: How the link ended; None while it is open. The end is set once.
+        end: How the link ended; None while the link is open. The attribute is set once.
         on_refused: Called if the service refuses the credential after the connection has opened.
     """
 
@@ -53,7 +53,7 @@ class MessageLink(Protocol):
         ...
 
     def run_writer(self, on_timer: Callable[[], None] | None = None) -> None:
-        """Until the end, send queued messages and call *on_timer* at the :meth:`set_timer` time."""
+        """Send queued messages until the link ends. Call *on_timer*; see :meth:`set_timer`."""
 
     def set_timer(self, when: float) -> None:
         """

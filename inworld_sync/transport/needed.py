@@ -1,7 +1,7 @@
 """
-Imports the modules that every call needs, when the first call begins.
+Imports the modules that every call needs. They are imported when the first call begins.
 
-`import inworld_sync` does not import these modules, because they take 45 ms.
+`import inworld_sync` does not import these modules, because importing them takes 45 ms.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from inworld_sync.locks import imports
 
 __all__ = ["import_needed"]
 
-# The modules for TLS, proxies and websocket-client; for urllib3; for the codecs; for name lookups
-# and for the JSON of HTTP responses.
+# The modules for TLS, proxies, WebSockets, urllib3 and the codecs, for name lookups, and for the
+# JSON of HTTP responses.
 _MODULES = (
     "inworld_sync.transport.websocket",
     "inworld_sync.transport.connect",

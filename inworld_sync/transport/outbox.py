@@ -98,14 +98,14 @@ class Outbox:
 
     def acquire_write_lock(self, size_bytes: int) -> bool:
         """
-        Give the caller the write lock, if the writer has nothing to do. Then nothing is queued.
+        Give the caller the write lock, if the writer has nothing to do and nothing is queued.
 
         Args:
             size_bytes: The size of the message that the caller will write.
 
         Returns:
-            Whether the caller has the write lock. Then the caller must write the message and call
-            :meth:`release_write_lock`.
+            Whether the caller has the write lock. If True, the caller must write the message and
+            call :meth:`release_write_lock`.
         """
         thread = threading.get_ident()
         with self._lock:
@@ -120,7 +120,7 @@ class Outbox:
                 or self._last
             ):
                 return False
-            # No call stands between the two changes of state, so no exception can separate them.
+            # Nothing is called between these two lines, so no exception can interrupt between them.
             self._bytes += size_bytes
             self._lock_owner = thread
             return True
@@ -132,7 +132,7 @@ class Outbox:
         Args:
             item: The message.
             timeout: Seconds to wait for room; None means no limit.
-            needs_room: False queues the message even if there is no room.
+            needs_room: With False, the message is queued even if there is no room.
 
         Raises:
             OutboxShut: The outbox accepts no more messages.
@@ -167,8 +167,8 @@ class Outbox:
             self._lock_owner = None
             if self._change.waiters:
                 self._change.notify_all()
-            # Each call that queues a frame wakes the writer. If the writer has run since then, the
-            # writer waits for the write lock. Waking the writer for each message would cost more.
+            # The writer is woken only if it waits for the write lock or must send the rest. Waking
+            # the writer each time would cost more. A call that queues a frame wakes the writer.
             if self._writer_waits_for_lock or self._rest:
                 self._work.notify()
 

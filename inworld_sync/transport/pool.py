@@ -27,8 +27,8 @@ from inworld_sync.transport.urls import Place
 
 __all__ = ["ConnectionPool", "from_urllib3", "make_pool", "stoppable"]
 
-# For each thread, the stopper of the request that the thread sends. urllib3 chooses the connection
-# of a request, and cannot pass the stopper to the connection.
+# ``_thread.stopper`` is the stopper of the request that the current thread sends. urllib3 chooses
+# the connection of a request, and cannot pass the stopper to the connection.
 _thread = threading.local()
 
 # This many connections are kept open between requests. The service allows no more per account.
@@ -79,7 +79,7 @@ def make_pool(options: Options, place: Place, proxy: Proxy | None) -> Connection
         @property
         def is_connected(self) -> bool:
             # urllib3 calls this method before it uses an idle connection again. The check of
-            # urllib3 itself takes any received byte for the end of the connection, but TLS also
+            # urllib3 itself treats any received byte as the end of the connection, but TLS also
             # sends bytes that belong to no response.
             return self.sock is not None and cast("HttpSocket", self.sock).is_idle()
 
@@ -120,7 +120,8 @@ def from_urllib3(error: Exception, doing: str, deadline: Deadline) -> InworldErr
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, (exceptions.TimeoutError, TimeoutError)):
-            # If the timeout passed while connecting, an error of this package names the step.
+            # If the timeout passed before the connection was open, an error of this package names
+            # the step.
             own = [each for each in causes if isinstance(each, DeadlineExceeded)]
             step = next(
                 (each for each in own if isinstance(each.__cause__, DeadlineExceeded)), None

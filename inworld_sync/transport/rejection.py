@@ -96,7 +96,7 @@ def error_from_response(
 
 def http_time(value: str | None) -> float | None:
     """Return an HTTP date in seconds of Unix time, or None if the date is missing or invalid."""
-    import email.utils  # only a response has dates
+    import email.utils  # imported here, because only responses have dates
 
     try:
         moment = email.utils.parsedate_to_datetime(value or "")
@@ -109,7 +109,7 @@ def http_time(value: str | None) -> float | None:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Return the seconds of a ``Retry-After`` number or date, or None if it is invalid."""
+    """Return the seconds of a ``Retry-After`` number or date; None if the value is invalid."""
     if value is None:
         return None
     try:
@@ -143,7 +143,7 @@ def _parse_body(body: bytes) -> tuple[int | str | None, str, Sequence[object]]:
 
 
 def _shortened(text: str) -> str:
-    """Return the first sentences of a text, or the title if the text is an HTML page."""
+    """Return the first 500 characters of a text, or of the title if the text is an HTML page."""
     if _PAGE.match(text):
         import html  # for pages of proxies
 

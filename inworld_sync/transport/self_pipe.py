@@ -19,7 +19,7 @@ class WokenUp(Exception):
 
 class SelfPipe:
     """
-    Ends the present and future waits of all :class:`Waiter` objects that use it.
+    Ends the present and future waits of all :class:`Waiter` objects that use this object.
 
     The self-pipe is a pair of connected sockets. A byte is written and never read, so each waiting
     thread sees the byte. A real pipe is not possible: ``select`` on Windows accepts sockets only.
@@ -58,7 +58,8 @@ class Waiter:
     Args:
         sock: A non-blocking socket.
         self_pipe: Setting the self-pipe ends the wait.
-        write: True waits until the socket accepts data, False until the socket has data to read.
+        write: With True, the waiter waits until the socket accepts data; with False, until the
+            socket has data to read.
 
     Attributes:
         poll: Waits for at most the given number of milliseconds, and returns a true value if a

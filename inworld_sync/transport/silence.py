@@ -1,4 +1,4 @@
-"""Detects that a server is dead, because nothing was received for ``ping_timeout`` seconds."""
+"""Detects a dead server: nothing was received for ``ping_timeout`` seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float)
         WokenUp: The self-pipe was set.
         OSError: The network or TLS failed.
     """
-    # The first step nearly always succeeds. In the loop it would take 0.2 us longer.
+    # The first step nearly always succeeds. In the loop, this step would take 0.2 us longer.
     try:
         return stream.receive_into(room, ping_timeout / _STEPS)
     except TimeoutError:

@@ -1,5 +1,5 @@
 """
-Reads and writes a connected byte stream, plain or TLS. One thread reads while another writes.
+Reads and writes a connected byte stream, plain or TLS. One thread can read while another writes.
 
 Rules:
 
@@ -23,8 +23,8 @@ from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp, whole_mi
 
 __all__ = ["NotTls", "PlainStream", "Stream", "TlsStream", "receive_by"]
 
-# One read of the socket receives up to 4 TLS records of 16 KiB. After a read that filled the
-# buffer, the next read receives up to 16 records, which saves a tenth of the cost of receiving.
+# One read of the socket receives up to 4 TLS records of 16 KiB. When a read has filled this buffer,
+# each later read receives up to 16 records, which saves a tenth of the cost of receiving.
 _CIPHERTEXT_BYTES = 64 * 1024
 _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 
@@ -32,7 +32,7 @@ _BUSY_CIPHERTEXT_BYTES = 256 * 1024
 # receiving thread needs this lock too.
 _ENCRYPTED_BYTES = 64 * 1024
 
-# The first byte of a record (RFC 8446, section 5.1).
+# The possible first bytes of a TLS record (RFC 8446, section 5.1).
 _TLS_CONTENT_TYPES = range(20, 24)
 
 
@@ -81,7 +81,7 @@ class Stream(Protocol):
 
     def send_now(self, data: bytes) -> memoryview | None:
         """
-        Send *data* as far as the network accepts it at once. Only the sending thread calls this.
+        Send the part of *data* that the network accepts at once. Only the sender may call this.
 
         Returns:
             None if all of *data* was sent. Otherwise the rest of *data*, which must be passed to
@@ -129,8 +129,8 @@ class PlainStream:
         self._self_pipe = self_pipe
         self._readable = Waiter(sock, self_pipe, write=False)
         self._writable = Waiter(sock, self_pipe, write=True)
-        # The timeout of the last call, in seconds and in milliseconds. Most calls have the same
-        # timeout.
+        # The timeout of the last call, in seconds and in milliseconds. Both are kept, because most
+        # calls have the same timeout.
         self._timeout: float | None = None
         self._timeout_ms: int | None = None
 
@@ -246,7 +246,7 @@ class TlsStream:
             self.flush(deadline)
             return False
         except ssl.SSLError:
-            # Try to send the TLS alert. The alert has the reason, and the server may log it.
+            # Try to send the TLS alert. The alert has the reason, which the server may log.
             with contextlib.suppress(OSError):
                 self.flush(deadline)
             raise
@@ -314,8 +314,8 @@ class TlsStream:
                 self._has_more = False
                 return count
             except ssl.SSLError:
-                # The bytes decrypted before the error are valid. The next call raises the error
-                # again.
+                # The bytes that were decrypted before the error are valid. The next call raises the
+                # error again.
                 if not count:
                     raise
             finally:

@@ -36,7 +36,7 @@ _Found = Sequence[tuple[int, int, int, str, Any]]
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether *host* is this machine: ``localhost``, ``*.localhost`` or its addresses."""
+    """Return whether *host* is this machine: ``localhost``, ``*.localhost`` or a local address."""
     name = host.lower().rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
@@ -98,7 +98,9 @@ def _ask_name_service(host: str, port: int, deadline: Deadline) -> _Found:
 
 def connect_tcp(addresses: Sequence[Address], where: str, deadline: Deadline) -> socket.socket:
     """
-    Connect to the first of *addresses* that answers. The attempts start 0.25 s apart.
+    Connect to the first of *addresses* that answers.
+
+    The attempt for the next address starts after 0.25 s, or as soon as an attempt has failed.
 
     Args:
         addresses: The result of :func:`look_up`.
@@ -138,7 +140,7 @@ def _start(attempts: selectors.BaseSelector, address: Address, failures: list[OS
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        failures.append(error)  # for example a machine without IPv6
+        failures.append(error)  # for example, this machine has no IPv6
         return
     sock.setblocking(False)
     code = sock.connect_ex(target)

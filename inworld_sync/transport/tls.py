@@ -15,8 +15,9 @@ from inworld_sync.transport.stream import NotTls
 
 __all__ = ["context_for", "tls_error"]
 
-# If one of these variables is set, the variable replaces certifi's certificates. The first two are
-# OpenSSL's variables. The third is the variable of requests, which names a file or a folder.
+# If one of these variables is set, the certificates that it names replace those of certifi. The
+# first two are OpenSSL's variables. The third is the variable of the library requests, and names a
+# file or a folder.
 _ENVIRONMENT = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
@@ -74,7 +75,7 @@ def _certifi() -> str | None:
 
 @contextlib.contextmanager
 def _readable(name: str, path: str) -> Iterator[None]:
-    """Raise an error with the variable's name for an unreadable file, which OpenSSL ignores."""
+    """Raise an error that names the variable. OpenSSL itself would ignore an unreadable file."""
     try:
         yield
     except OSError as error:

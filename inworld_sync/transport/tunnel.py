@@ -105,7 +105,7 @@ def _failure_of_socks(
     """
     Return the error of the handshake, without its traceback.
 
-    The functions of python-socks have the password in their local variables.
+    Functions of python-socks have the password in local variables, which a traceback may show.
     """
     from python_socks import ProxyError, ProxyType
     from python_socks.sync import Proxy as SocksProxy
@@ -148,8 +148,8 @@ class _SocksConnection:
     """
     The connection to a proxy, over which python-socks does its handshake.
 
-    For python-socks, this object is both the previous proxy of a chain and the socket that this
-    proxy returns. So python-socks opens no socket, and every wait has the deadline.
+    For python-socks, this object is both the previous proxy of a chain and the socket that the
+    previous proxy returns. So python-socks opens no socket, and every wait has the deadline.
     """
 
     def __init__(self, stream: Stream, deadline: Deadline) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Upgraded", "upgrade"]
 
-# Of the body of an error response, at most this many bytes are read.
+# At most this many bytes of an error response's body are read.
 _MAX_BODY_BYTES = 64 * 1024
 
 # Seconds to wait for the body of an error response, which usually comes with the headers.
@@ -62,7 +62,7 @@ class Upgraded:
         received: The bytes that were received after the headers.
     """
 
-    # A server repeats a subprotocol, which may be a credential.
+    # A server repeats the subprotocol, which may be a credential. So the repr hides the headers.
     headers: Mapping[str, str] = attrs.field(repr=False)
     received: bytes = attrs.field(repr=False)
 
@@ -91,8 +91,8 @@ def upgrade(
         raise ConfigError(
             f"the header {own.pop()!r} is a part of every WebSocket upgrade; leave it out"
         )
-    # The library has no public functions for the two halves of a handshake. The requirements of
-    # this package name the versions that have these functions.
+    # The library has only private functions for the two halves of a handshake. The requirements of
+    # this package name the versions of the library that have these functions.
     make_headers, is_valid = library._get_handshake_headers, library._validate  # noqa: SLF001
     options = {"host": place.authority, "suppress_origin": True}
     (_, *lines), key = make_headers("/", "ws:", place.host, place.port, options)
@@ -119,7 +119,7 @@ def _websocket_client() -> ModuleType:
     """
     Import the handshake of websocket-client.
 
-    The package ``websocket`` on PyPI has the same module name.
+    Another package on PyPI, ``websocket``, has the same module name. So the module is checked.
     """
     try:
         module = importlib.import_module("websocket")
@@ -186,7 +186,7 @@ def _headers_of(response: http.client.HTTPResponse) -> dict[str, str]:
 
 
 def _body(response: http.client.HTTPResponse, raw: HttpSocket) -> bytes:
-    """Read the body of an error response, or the part of it that arrives in time."""
+    """Read the body of an error response, or the part of the body that arrives in time."""
     raw.deadline = Deadline(raw.deadline.at_most(_BODY_TIMEOUT), "reading the response")
     body = b""
     try:

@@ -89,7 +89,7 @@ def quote_part(name: str, text: str) -> str:
 
     Raises:
         ConfigError: *text* has half of a surrogate pair, or is ``.`` or ``..``. Proxies remove
-            ``.`` from a path, and ``..`` together with the part before it.
+            ``.`` from a path, and remove ``..`` together with the part before ``..``.
     """
     if text in (".", ".."):
         raise ConfigError(f"{name} must be an id, got {text!r}")

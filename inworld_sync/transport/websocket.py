@@ -61,7 +61,7 @@ class Link:
         url: The URL without secrets.
         response_headers: The headers of the response to the upgrade, by lower-case name.
         request_id: The service's id for the connection, or None.
-        end: How the link ended; None while it is open.
+        end: How the link ended; None while the link is open.
         on_refused: Called if the service refuses the credential after the upgrade.
     """
 
@@ -89,7 +89,7 @@ class Link:
         self._unsendable: OSError | None = None
         self._buffer = frames.MessageBuffer(options.max_message_bytes, opened.upgraded.received)
         self._messages_in = self._binary_messages = self._messages_out = 0
-        self._is_binary = False  # the last message
+        self._is_binary = False  # whether the last message was binary
         self._bytes_in, self._bytes_out = len(opened.upgraded.received), 0
         self._pings = Pings()
 
@@ -108,7 +108,7 @@ class Link:
 
         Args:
             url: ``wss://`` or ``ws://``.
-            headers: Headers of the upgrade. They replace headers of *options* with the same name.
+            headers: Headers of the upgrade. A header of *options* with the same name is not sent.
             options: The settings for certificates, proxy, limits and timeouts.
             name: The name of the connection.
             deadline: The limit for all steps; None means ``options.connect_timeout`` from now.
@@ -269,7 +269,7 @@ class Link:
             self._finish(LinkEnd(by="network", code=1006, reason=str(lost), error=lost))
             raise OutboxShut from None
         except OSError as error:
-            # The reader still receives the messages that the server sent before it closed.
+            # The reader still receives the messages that the server sent before closing.
             self._unsendable = error
             self._outbox.drop()
             raise OutboxShut from None
@@ -283,7 +283,7 @@ class Link:
     # ---- any thread
 
     def set_timer(self, when: float) -> None:
-        """See :meth:`MessageLink.set_timer`. A stalled write can delay the call by send_timeout."""
+        """See :meth:`MessageLink.set_timer`. A stalled write can delay on_timer by send_timeout."""
         self._timer_at = when
         self._outbox.wake_writer()
 
@@ -301,8 +301,8 @@ class Link:
 
         Args:
             message: Text, or UTF-8 in a buffer. A buffer is copied unless it is ``bytes``.
-            timeout: Seconds to wait for room; None waits until there is room or the link ends.
-            needs_room: False queues the message without waiting, for small urgent messages.
+            timeout: Seconds to wait for room; None means no limit.
+            needs_room: Whether to wait for room. False is for small urgent messages.
 
         Raises:
             ConnectionLost: The server or the network ended the link.
@@ -358,7 +358,7 @@ class Link:
             if self._outbox.abandon_write_lock():
                 why = "interrupted while it was sending"
                 self._finish(LinkEnd(by="client", code=1006, reason=why))
-            # The message may be queued while the writer was not notified.
+            # The message may be in the queue although the writer was not notified.
             self._outbox.wake_writer()
             raise
 
@@ -394,7 +394,7 @@ class Link:
         Args:
             code: 1000 to 4999, without the codes that RFC 6455 forbids to send.
             reason: Up to 123 bytes of UTF-8; a longer reason is cut.
-            wait: False returns at once; the writer then ends the link in time.
+            wait: With False, the call returns at once, and the writer ends the link in time.
         """
         if self._fork_guard.in_child:
             return
@@ -424,7 +424,7 @@ class Link:
         """
         self.abort("released")
         if not self._fork_guard.in_child:
-            # A sender that still writes could use the descriptor after a new file has got it.
+            # A sender that still writes could write to a new file that has the same descriptor.
             self._outbox.await_write_lock()
         self._connection.close()
 
@@ -482,7 +482,7 @@ class Link:
             if self._over.is_set():
                 return
             self._connection.self_pipe.set()
-            with contextlib.suppress(OSError):  # the server may have closed it first
+            with contextlib.suppress(OSError):  # the server may have closed the connection
                 self._connection.sock.shutdown(socket.SHUT_RDWR)
             self._over.set()
         self._outbox.drop()

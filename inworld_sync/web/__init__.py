@@ -1,7 +1,7 @@
 """
-Speech for web pages, in Flask and Django: streamed audio, server-sent events, and conversations.
+Provides speech for web pages of Flask and Django: audio, server-sent events, and conversations.
 
-This package does not import Flask or Django unless the program itself has imported it.
+This package imports Flask or Django only if the program has imported the same framework.
 """
 
 from __future__ import annotations

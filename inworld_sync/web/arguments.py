@@ -54,8 +54,8 @@ def require_short_names(**names: object) -> None:
     """
     Raise ConfigError if a voice, model or language is too long.
 
-    The service closes a connection that receives a huge message, and with the connection it ends
-    the speeches of other users.
+    If a connection receives a huge message, the service closes the connection. This would also end
+    the speeches of other users on the connection.
     """
     for name, value in names.items():
         if isinstance(value, str) and len(value) > _MAX_NAME_CHARACTERS:

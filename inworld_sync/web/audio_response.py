@@ -38,7 +38,7 @@ __all__ = [
     "stream_response",
 ]
 
-# Browsers play files of these formats while they receive them.
+# Browsers can play a file of these formats while they receive the file.
 _CONTENT_TYPES: Final = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
 # X-Accel-Buffering keeps nginx from buffering. No cache may store the speech, because the service
@@ -93,8 +93,8 @@ def stream_response(
     The call returns when the first audio has arrived. An error before this moment becomes a
     response with a status of at least 400 and a JSON body. A later error is raised to the server,
     which logs the error and cuts the response off. So the browser reports an error, and does not
-    treat the part as the whole speech. If the browser leaves, the synthesis is stopped at the next
-    block of audio.
+    treat the received part as the whole speech. If the browser closes the connection, the synthesis
+    is stopped at the next block of audio.
 
     A request with the method HEAD gets the headers, and nothing is spoken. A ``Range`` header is
     ignored, since the length of a speech is unknown until the speech is complete.
@@ -153,7 +153,7 @@ def first_chunks(stream: SpeechStream) -> list[AudioChunk]:
     Wait for the first chunk with audio.
 
     Returns:
-        The earlier chunks, which have no audio but only times, and then this chunk.
+        The chunks before the first audio, which have only times, and then the chunk with audio.
 
     Raises:
         InworldError: The speech failed before its first audio.
@@ -171,7 +171,7 @@ def first_chunks(stream: SpeechStream) -> list[AudioChunk]:
 
 
 def content_type_of(value: object) -> str:
-    """Return the content type of a format. Raise ConfigError if browsers may not play it."""
+    """Return the content type of a format. Raise ConfigError if not all browsers can play it."""
     if isinstance(value, str) and value in _CONTENT_TYPES:
         return _CONTENT_TYPES[value]
     advice = ""

@@ -20,10 +20,10 @@ def asks_part(header: str) -> bool:
 
 def byte_range(header: str, length_bytes: int) -> tuple[int, int] | None:
     """
-    Return the first byte of a range, and the byte after its end.
+    Return the position of the first byte of a range, and the position after its last byte.
 
     Both numbers are equal if no byte of the file is in the range. The result is None if the header
-    is missing or malformed. Then the header must be ignored.
+    is missing or malformed. In this case, the caller must ignore the header.
     """
     match = _RANGE.fullmatch(header)
     if match is None or not (match[1] or match[2]):

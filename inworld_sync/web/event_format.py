@@ -50,7 +50,7 @@ def failed(failure: Failure) -> SentEvent:
     """
     Return the last event of a stream that ends early.
 
-    Its name is not "error", because a browser reports a lost connection as an event "error".
+    The name of the event is not "error", because browsers report a lost connection as "error".
     """
     return "failed", {"error": failure.code, "message": failure.message}
 
@@ -114,7 +114,7 @@ class EventFormat:
 
     def __init__(self) -> None:
         self._words = WordFormat()
-        # The text so far of each content part that is not complete.
+        # For each content part that is not complete, the text so far.
         self._texts: dict[tuple[str, int], str] = {}
 
     def add(self, event: object) -> list[SentEvent]:

@@ -2,8 +2,8 @@
 Makes responses of server-sent events.
 
 The body of a response waits for events on the thread of the request. If nothing was sent for 15
-seconds, the body sends a comment. The comment keeps proxies from closing the connection. It also
-lets the server notice that a browser has left.
+seconds, the body sends a comment. The comment keeps proxies from closing the connection. The
+comment also shows the server whether the browser has left.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class EventBody:
 
 
 class _SourceFeed(Generic[_E]):
-    """The events of a context, stream or session that the program reads too."""
+    """The events of a context, stream or session. The program may read the same events."""
 
     def __init__(self, source: EventSource[_E]) -> None:
         self._source = source

@@ -53,7 +53,7 @@ class Failure:
         status: The HTTP status.
         code: A name for programs, such as ``bad_request``.
         message: A text for people.
-        retry_after: The number of seconds until the request may succeed; None if it is unknown.
+        retry_after: The number of seconds until the request may succeed; None if this is unknown.
     """
 
     status: int
@@ -98,7 +98,7 @@ def _retry_after(error: InworldError) -> int | None:
 
 
 def log(error: InworldError) -> Failure:
-    """Return the content of the response to an error. Log the error from status 500 on."""
+    """Return the content of the response to an error. If the status is over 499, log the error."""
     failure = failure_of(error)
     if failure.status >= 500:
         _logger.warning("%d %s: %s: %s", failure.status, failure.code, type(error).__name__, error)

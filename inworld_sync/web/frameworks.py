@@ -58,7 +58,7 @@ class WebRequest(Protocol):
         ...
 
     def header(self, name: str) -> str:
-        """Return the value of a header; an empty text if the request does not have it."""
+        """Return the value of a header; an empty text if the header is missing."""
         ...
 
     def respond(self, status: int, headers: Mapping[str, str], body: bytes | Body) -> object:
@@ -123,7 +123,7 @@ class _DjangoRequest:
 
         if isinstance(body, bytes):
             return HttpResponse(body, status=status, headers=dict(headers))
-        # Under ASGI, Django would read a synchronous iterator to its end before it sends anything.
+        # Under ASGI, Django would read a synchronous iterator to its end before sending anything.
         asgi = sys.modules.get("django.core.handlers.asgi")
         is_asgi = asgi is not None and isinstance(self._request, asgi.ASGIRequest)
         blocks = _AsyncBody(body) if is_asgi else body

@@ -23,7 +23,7 @@ _PORTS = {"http": 80, "https": 443}
 
 def origins_of(allowed_origins: Sequence[str]) -> tuple[str, ...]:
     """
-    Check the origins that a program allows, and return each in lower case and with its port.
+    Check the origins that a program allows. Return each origin in lower case and with its port.
 
     Raises:
         ConfigError: A value is not an origin.
@@ -39,8 +39,8 @@ def check_origin(headers: Mapping[str, str], allowed_origins: Sequence[str] = ()
     """
     Check that the upgrade of a WebSocket comes from a page of an allowed site.
 
-    :class:`Relay` calls this function. Call it yourself to refuse the upgrade before the socket is
-    open, for example in ``connect`` of a Django Channels consumer.
+    :class:`Relay` calls this function. To refuse the upgrade before the socket is open, call this
+    function yourself, for example in ``connect`` of a Django Channels consumer.
 
     Args:
         headers: The headers of the request.
@@ -82,7 +82,7 @@ def check_origin(headers: Mapping[str, str], allowed_origins: Sequence[str] = ()
 
 def require_headers(headers: object) -> None:
     """Raise ConfigError if a value is not a mapping of texts."""
-    # The headers of Flask are no Mapping.
+    # The headers object of Flask is not a Mapping.
     items = getattr(headers, "items", None)
     if not callable(items):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The JavaScript for pages, which the package contains as ``static/inworld.js``."""
+"""Reads the JavaScript for pages, which is the file ``static/inworld.js`` of the package."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ __all__ = ["script"]
 @cache
 def script() -> str:
     """
-    Return the JavaScript module for pages. Serve it as ``text/javascript``.
+    Return the JavaScript module for pages. Serve the module as ``text/javascript``.
 
     The page imports the class ``Conversation`` from the module. The module also loads itself as an
-    AudioWorklet from its own address, so serve it from a URL and not inside of the page. In Flask::
+    AudioWorklet from its own address, so the module needs a URL and cannot be a part of the page.
+    In Flask::
 
         @app.get("/inworld.js")
         def inworld_js():

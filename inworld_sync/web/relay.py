@@ -79,8 +79,8 @@ _MAX_WRONG_REPORTS = 5
 # A longer message ends the conversation.
 _MAX_MESSAGE_BYTES = 1024 * 1024
 
-# The conversation ends when this much audio, or this many messages with audio, were ignored because
-# the audio arrived too fast.
+# Audio that arrives too fast is ignored. If more than this much audio, or more than this many
+# messages with audio, were ignored, the conversation ends.
 _MAX_EXCESS_MS = 60_000.0
 _MAX_EXCESS_MESSAGES = 15_000
 
@@ -102,7 +102,7 @@ class Relay:
         allowed_origins: The sites whose pages may connect, such as ``https://www.example.com``. If
             the list is empty, the page must have the same host as the server.
         verify_origin: With False, every page and every program may connect.
-        user: The name or id of the user, for *limit* and the summary. The relay does not send it.
+        user: The name or id of the user, for *limit* and the summary. This text is never sent.
         limit: Limits the conversations of each user. A limit requires *user*.
         options: The settings of the relay.
         logger: Logs the problems of the conversation; None means the logger ``inworld_sync``.
@@ -303,7 +303,7 @@ class Relay:
         self._link.start(self.start, self._output, RATE_HZ, prepare=self._prepare)
 
     def _prepare(self, session: RealtimeSession) -> None:
-        """Choose turn detection or manual turns. The thread that opens the session calls this."""
+        """Choose turn detection or manual turns, on the thread that opens the session."""
         assert self.start is not None
         is_manual = session.session.turn_detection is None
         if self.start.mode == "push" and not is_manual:
@@ -347,7 +347,7 @@ class Relay:
         writer, limit = self._writer, self._options.stall_timeout
         assert writer is not None
         if writer.error is not None:
-            # The browser's message that ends the conversation may still wait to be read.
+            # The relay may not have read the browser's message that ends the conversation yet.
             self._broken_at = self._broken_at or now
             if now - self._broken_at > _BROKEN_SECONDS:
                 self._finish("browser_left", writer.error)

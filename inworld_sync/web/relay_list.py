@@ -37,7 +37,7 @@ def drain_relays(timeout: float) -> int:
     The pages connect again after a short time, so another process must accept their connections.
 
     Args:
-        timeout: The longest wait in seconds until all conversations have ended.
+        timeout: The most seconds to wait for the end of all conversations.
 
     Returns:
         The number of conversations that have not ended.

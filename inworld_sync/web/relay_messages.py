@@ -85,7 +85,7 @@ class Heard:
 
 @attrs.frozen
 class Interrupted:
-    """The page has stopped after *ms* milliseconds of an item. Item 0 means that none played."""
+    """The page has stopped after *ms* milliseconds of an item. Item 0 means that no item played."""
 
     item: int
     ms: float

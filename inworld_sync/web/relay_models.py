@@ -140,7 +140,7 @@ class RelaySummary:
         wrong_messages: How many messages of the browser were ignored because they are not of the
             protocol, are too long, or are text messages that arrived too fast.
         lost_input_ms: How many milliseconds of the user's audio were lost, because the audio could
-            not be sent to the model, or because it arrived much faster than real time.
+            not be sent to the model, or because the audio arrived much faster than real time.
         conversation: The items of the session's conversation.
     """
 

@@ -46,7 +46,7 @@ _SAMPLE_BYTES = 2
 # One message has at most 100 ms of audio.
 _PIECE_BYTES = RATE_HZ // 10 * _SAMPLE_BYTES
 
-# Two minutes of audio. The session waits while more audio is queued.
+# Two minutes of audio. While more audio than this is queued, the session waits.
 _MAX_QUEUED_BYTES = RATE_HZ * _SAMPLE_BYTES * 120
 
 # If more text messages than this wait, the browser has stopped reading.
@@ -55,10 +55,10 @@ _MAX_TEXTS = 1000
 # The numbers of this many items are kept, for transcripts that arrive late.
 _MAX_NUMBERS = 1000
 
-# An item counts as heard this long after its end must have been played, even without a report.
+# Without a report, an item counts as heard this long after its end should have been played.
 _LOST_SECONDS = 2.0
 
-# An item counts as heard to its end if at most this much is missing, because pages may round.
+# An item is heard to its end if at most this much is missing, because pages may round times.
 _ROUNDING_MS = 1.0
 
 _DRAIN_POLL_SECONDS = 0.05
@@ -75,7 +75,7 @@ class _Item:
         resampler: Converts the audio to the rate of the browser; None if nothing is converted.
         pushed_samples: How many samples were pushed, at *source_hz*.
         sent_samples: How many samples were sent, at the rate of the browser.
-        queued_bytes: How many bytes of its audio wait in the queue.
+        queued_bytes: How many bytes of the item's audio wait in the queue.
         is_ended: Whether no more audio is pushed.
         is_end_sent: Whether all audio and the end were sent.
         is_finished: Whether the browser has reported that all audio was heard.
@@ -108,7 +108,7 @@ class _Item:
         return self.is_finished or is_lost
 
     def estimated_ms(self, now: float) -> float:
-        """Return the heard milliseconds, if the browser has played on since its last report."""
+        """Return how many ms were heard if playback has continued since the last report."""
         return min(self.sent_ms, self.heard_ms + max(0.0, now - self.heard_at) * 1000.0)
 
     def samples(self, heard_ms: float) -> int:
@@ -123,7 +123,7 @@ class _Item:
 
 @attrs.define
 class _Clear:
-    """A clear. *answer* has the item and its heard ms; None until the browser has answered."""
+    """A clear. *answer* has the item and how many ms were heard; None before the answer."""
 
     answer: tuple[int, float] | None = None
 
@@ -136,10 +136,10 @@ class PageOutput:
         lead_ms: Audio is sent at most this many milliseconds before it is played.
 
     Attributes:
-        failure: Why nothing more is sent; None while messages are sent.
+        failure: The error because of which nothing more is sent, or None.
         interruptions: How often unheard audio was cleared.
         late_answers: How many clears the browser did not answer in time.
-        reader: The thread that reads the browser's messages, and never waits for an answer.
+        reader: The thread that reads the browser's messages. This thread never waits for an answer.
     """
 
     def __init__(self, lead_ms: float) -> None:
@@ -243,7 +243,7 @@ class PageOutput:
         Make the browser drop the unheard audio, and return at once.
 
         Returns:
-            Whether the browser must answer. If so, read :attr:`is_clear_answered` until it is True.
+            Whether the browser must answer. :attr:`is_clear_answered` is True after the answer.
         """
         with self._news:
             if self._clear is None and self._is_unfinished():
@@ -252,7 +252,7 @@ class PageOutput:
 
     @property
     def is_clear_answered(self) -> bool:
-        """Whether no answer of the browser is awaited."""
+        """Whether the browser has answered, or there is no clear to answer."""
         with self._news:
             return self._clear is None or self._clear.answer is not None
 
@@ -267,7 +267,7 @@ class PageOutput:
             return 0 < number <= self._count
 
     def handle_finished(self, number: int) -> bool:
-        """Record that an item was heard to its end. Return False if this cannot be true."""
+        """Record a report that an item was heard to its end. Return False for a wrong report."""
         with self._news:
             item = self._item(number)
             if item is not None and not item.is_end_sent:
@@ -396,7 +396,7 @@ class PageOutput:
         return any(not item.is_heard(now) for item in self._items.values())
 
     def _is_unfinished(self) -> bool:
-        """Return whether the browser may still play: it has not reported the end of all items."""
+        """Return whether the browser may still play, because some item's end was not reported."""
         return any(not item.is_finished for item in self._items.values())
 
     def _begin_clear(

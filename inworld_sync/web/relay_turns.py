@@ -1,9 +1,10 @@
 """
-Sends what the user says to the session: audio, the turns of push-to-talk, and typed messages.
+Sends the input of the user to the session: audio, the turns of push-to-talk, and typed messages.
 
-If the page is playing speech, an interruption begins with a clear of the page. The session is
-interrupted when the page has answered how much was heard. Typed messages and the ends of turns wait
-until the interruption is finished. They also wait while the session is not open or reconnects.
+If the page is playing speech, an interruption begins with the message ``clear`` to the page. The
+session is interrupted when the page has answered how much was heard. Typed messages and the ends of
+turns wait until the interruption is finished. They also wait while the session is not open or
+reconnects.
 
 All methods run on the thread of the relay.
 """
@@ -38,7 +39,7 @@ def duration_ms_of(audio: bytes) -> float:
 
 class UserTurns:
     """
-    What the user says in one conversation.
+    The input of the user in one conversation.
 
     Args:
         link: The link to the session.
@@ -57,7 +58,7 @@ class UserTurns:
         self._name, self._logger = name, logger
         self.is_down = False
         self._turn_ms = 0.0
-        # The time until which the page may answer a clear; None if there is no such clear.
+        # The time until which the page may answer a clear; None if no answer is awaited.
         self._clear_until: float | None = None
         self._actions: deque[Callable[[RealtimeSession], object]] = deque()
 
@@ -91,7 +92,7 @@ class UserTurns:
         self._clear_until = now
 
     def advance(self, now: float) -> None:
-        """Finish an interruption, and run the commands that wait for it or for the session."""
+        """Finish an interruption; run the commands that wait for the interruption or session."""
         if self._clear_until is not None:
             if now < self._clear_until and not self._output.is_clear_answered:
                 return

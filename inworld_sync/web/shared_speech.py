@@ -23,8 +23,8 @@ from inworld_sync.web.failures import failure_of
 
 __all__ = ["SharedSpeech"]
 
-# The synthesis stops after this time without a reader. It does not stop at once, because a browser
-# may end its request and then send another one, for example for a part of the file.
+# The synthesis stops after this time without a reader. The synthesis does not stop at once, because
+# a browser may end its request and then send another request, for example for a part of the file.
 _LEAVE_SECONDS = 5.0
 # The longest wait for audio. Usually a wait ends earlier, because the thread that receives the
 # speech ends within the timeout of the utterance.
@@ -95,10 +95,10 @@ class SharedSpeech:
 
     def read_audio(self, start: int, end: int | None, has_left: Callable[[], bool]) -> bytes:
         """
-        Wait for the audio from byte *start* on, and return a part of it.
+        Wait for the audio from byte *start* on, and return a part of this audio.
 
-        The result is empty at *end*, at the end of the speech, or if *has_left* returns True, which
-        is called again after each :meth:`detach`.
+        The result is empty at *end*, at the end of the speech, or if *has_left* returns True.
+        *has_left* is called again after each :meth:`detach`.
 
         Raises:
             InworldError: The speech has ended early.
@@ -120,7 +120,7 @@ class SharedSpeech:
         self, start: int, timeout: float, has_left: Callable[[], bool] = lambda: False
     ) -> list[SentEvent] | None:
         """
-        Wait for the event with number *start*. Return it and later events.
+        Wait for the event with number *start*. Return this event and all later events.
 
         The result is None after the last event. The result is empty after *timeout* seconds, or if
         *has_left* returns True. *has_left* is called again after each :meth:`detach`.

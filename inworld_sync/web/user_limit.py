@@ -30,7 +30,7 @@ class UserLimit:
     """
     Limits how many conversations one user may have at once, and in a period.
 
-    The limit counts the conversations of this process. The limiter of the client also applies; it
+    The limit counts the conversations of this process. The limiter of the client also applies, and
     limits the connections of the whole account.
 
     Args:

@@ -1,8 +1,8 @@
 """
 Serves the audio and the words of one synthesis in separate responses.
 
-An ``<audio>`` element and an ``EventSource`` each send a request of their own, and may send this
-request again. All these requests read the same :class:`SharedSpeech`, which has an id.
+An ``<audio>`` element and an ``EventSource`` send separate requests, and may repeat their requests.
+All these requests read the same :class:`SharedSpeech`, which has an id.
 
 Lock rule: ``_lock`` guards the table of speeches. While ``_lock`` is held, a method of a speech is
 called only if it returns at once.
@@ -63,7 +63,8 @@ class Utterances:
             count too. If the limit is reached, a new text replaces the oldest complete speech. If
             no speech is complete, the new text is answered with the status 503.
         max_characters: How many characters a text may have, at least 1.
-        keep_seconds: How many seconds a complete speech is kept after a response last read it.
+        keep_seconds: How many seconds a complete speech is kept after the last response that read
+            the speech has ended.
         timeout: The longest wait in seconds for a free connection, and for each message of the
             service.
 
@@ -219,7 +220,7 @@ class Utterances:
         Each event ``word`` has ``index``, ``text``, ``start_ms`` and ``end_ms``. A later event with
         the same index replaces the word. The last event is ``end``, or ``failed`` if the speech
         ends early. A browser that connects again gets the events after its ``Last-Event-ID``. If
-        it has already received the last event, the response has the status 204.
+        the browser has already received the last event, the response has the status 204.
 
         Args:
             request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
@@ -296,7 +297,7 @@ class Utterances:
         return speech_id
 
     def _make_room(self) -> None:
-        """Drop old speeches, until there is room for another one. The caller holds the lock."""
+        """Drop old speeches, until there is room for a new speech. The caller holds the lock."""
         if self._is_closed:
             raise ClosedError("the utterances were closed")
         oldest = time.monotonic() - self._keep_seconds

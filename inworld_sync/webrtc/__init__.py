@@ -1,9 +1,10 @@
 """
-Realtime sessions over WebRTC.
+Implements realtime sessions over WebRTC.
 
 ``Inworld.connect_webrtc`` uses this folder, which needs aiortc (extra ``webrtc``). ``link.py`` has
-the connection, ``signaling.py`` the offer and the answer, ``outgoing.py`` and ``incoming.py`` the
-two audio tracks, and ``track_speech.py`` joins the service's audio track with its messages.
+the connection, and ``signaling.py`` exchanges the offer and the answer. ``outgoing.py`` and
+``incoming.py`` have the two audio tracks. ``track_speech.py`` joins the service's audio track with
+the service's messages.
 
 Threads: aiortc needs an asyncio event loop. Each connection has a loop on a thread of its own,
 ``inworld-webrtc-...``, which ends with the connection. No code of the user runs on this thread. One

@@ -26,16 +26,16 @@ _BLOCK_SECONDS = 0.02
 _BLOCKS_PER_CHECK = 25
 _SILENCE = bytes(1920)
 
-# Before the first packet, the delay of audio is unknown. A service that sends no packets while it
-# is silent needs this long at most from the end of the text to the first packet.
+# Before the first packet, the delay of audio is unknown. The service may send no packets during
+# silence. Then the first packet arrives at most this long after the end of the text.
 _UNKNOWN_DELAY_SECONDS = 3.0
 
 # After a stall of the loop, the missed audio is delivered at once. After a stall longer than this,
 # delivery continues from the present time.
 _MAX_LATE_SECONDS = 5.0
 
-# After a stall of the loop, packets wait in the socket. The loop reads one packet in a few passes.
-# When no packet has arrived during this many passes, all packets have been read.
+# After a stall of the loop, packets wait in the socket. The loop needs a few passes to read one
+# packet. If no packet was read during this many passes, no more packets wait.
 _PASSES = 10
 _MOST_PASSES = 5000
 
@@ -84,7 +84,7 @@ class IncomingAudio:
         setattr(receiver, _BUFFER, self)
 
     def add(self, packet: _Packet) -> tuple[bool, None]:
-        """Add a packet. aiortc calls this method. Its result makes aiortc decode nothing."""
+        """Add a packet. aiortc calls this method. The result makes aiortc decode nothing."""
         self._packets.add(
             packet.ssrc,
             packet.sequence_number,
@@ -98,7 +98,7 @@ class IncomingAudio:
 
     async def run(self) -> None:
         """Deliver audio until the task is cancelled."""
-        # A service that never sends a packet must not hold back the ends of its responses.
+        # Silence is delivered until the first packet, so that responses end even without packets.
         while not self._has_begun:
             self._deliver(_SILENCE, _UNKNOWN_DELAY_SECONDS)
             await asyncio.sleep(_BLOCK_SECONDS)

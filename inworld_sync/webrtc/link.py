@@ -119,7 +119,7 @@ class WebRtcLink:
             header: The credential.
             form: How the offer is sent.
             session: The settings of the session for the offer.
-            ice_servers: STUN and TURN servers; None asks the service for its servers.
+            ice_servers: STUN and TURN servers; with None, the servers that the service names.
             deadline: The deadline for all steps.
 
         Raises:
@@ -171,7 +171,7 @@ class WebRtcLink:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Add the state of the connection to the error of a passed deadline."""
+        """Add the state of the connection to the error of a deadline that has passed."""
         try:
             yield
         except DeadlineExceeded as error:
@@ -399,7 +399,7 @@ class WebRtcLink:
             self._deliver([(each, _is_audio(each)) for each in found])
 
     def peer_ended(self, error: ConnectionLost | ConnectError | None) -> None:
-        """Handle the end of the connection, which this side did not begin."""
+        """Handle an end of the connection that this side did not begin."""
         self._deliver([(each, False) for each in self._speech.flush()])
         if error is not None:
             self._finish(LinkEnd(by="network", code=1006, reason=str(error), error=error))

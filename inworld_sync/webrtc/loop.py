@@ -1,8 +1,8 @@
 """
 Runs the event loop of one WebRTC connection on a thread of its own.
 
-The thread and the threads that aiortc starts from it are daemons. So a process can end
-while a connection is open.
+This thread and the threads that aiortc starts are daemons. So a process can end while a connection
+is open.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class LoopThread:
         self.call(self._loop.stop)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end of the thread, and return whether it has ended."""
+        """Wait for the end of the thread, and return whether the thread has ended."""
         if self._thread.ident is None:  # the thread has never started
             self._loop.close()
             return True

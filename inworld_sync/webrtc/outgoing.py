@@ -30,17 +30,17 @@ _PACKET_SECONDS = 0.02
 _PACKET_SAMPLES = 960
 _PACKET_BYTES = 2 * _PACKET_SAMPLES
 
-# After silence, audio starts when this many packets are queued, or after as much time. Otherwise
-# each block of a microphone that is a little late would cause a gap.
+# After silence, audio starts when this many packets are queued, or after the time of this many
+# packets. Otherwise each block of a microphone that is a little late would cause a gap.
 _START_PACKETS = 3
 _START_BYTES = _START_PACKETS * _PACKET_BYTES
 
 # How much audio may wait to be sent. A longer queue would only delay the user's speech.
 _CAPACITY_BYTES = 25 * _PACKET_BYTES
 
-# After a stall of the loop of up to this time, the queued audio of that time is sent at once. After
-# a longer stall, this audio would only be late. Silence is not sent at once, because the silence
-# would separate the audio before the stall from the audio that is queued next.
+# If the loop stalls for at most this time, the audio that was queued meanwhile is sent at once.
+# After a longer stall, this audio would only be late. Silence is not sent at once, because the
+# silence would separate the audio before the stall from the audio that is queued next.
 _MAX_LATE_SECONDS = 2.0
 
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
@@ -73,7 +73,7 @@ class OutgoingTrack(MediaStreamTrack):
 
     def put(self, pcm: bytes, deadline: Deadline) -> bool:
         """
-        Queue audio, and wait while the queue is full.
+        Wait while the queue is full, and then queue audio.
 
         Returns:
             False if the track has ended.
@@ -136,7 +136,7 @@ class OutgoingTrack(MediaStreamTrack):
         if late > _MAX_LATE_SECONDS:
             return now
         with self._changed:
-            # The thread that queues audio has probably stalled too, so this thread gets some time.
+            # The thread that queues audio has probably stalled too, and gets some time to continue.
             is_starved = late > _PACKET_SECONDS and not self._queue
         return now + _PACKET_SECONDS if is_starved else self._due
 

@@ -41,7 +41,8 @@ _GATHER_SECONDS = 2
 # A connection is checked for received packets this many times within ``ping_timeout``.
 _CHECKS = 8
 
-# The largest message that a peer accepts if its SDP names no limit (RFC 8841, section 6.1).
+# If the SDP of a peer names no limit, the peer accepts messages of this size (RFC 8841, section
+# 6.1).
 _DEFAULT_MESSAGE_BYTES = 65536
 _MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*([0-9]{1,18})\s*$", re.MULTILINE)
 
@@ -62,10 +63,10 @@ class Events(Protocol):
         """The service has sent a message."""
 
     def audio_arrived(self, pcm: bytes, delay_seconds: float) -> None:
-        """The service's track has this block of 20 ms."""
+        """This block of 20 ms has arrived on the service's track."""
 
     def peer_ended(self, error: ConnectionLost | ConnectError | None) -> None:
-        """The connection has ended. Without an error, the service has closed it."""
+        """The connection has ended. If there is no error, the service has closed the connection."""
 
 
 class Peer:
@@ -77,7 +78,7 @@ class Peer:
         host: The host of the service. If the host is a loopback address, the loopback interface is
             used too.
         ice_servers: STUN and TURN servers.
-        ping_timeout: Seconds without a received packet after which the connection counts as lost.
+        ping_timeout: If no packet arrives for this many seconds, the connection counts as lost.
         logger: Gets a message about each input that is ignored.
     """
 

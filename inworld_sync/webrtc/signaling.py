@@ -1,8 +1,8 @@
 """
 Exchanges the offer and the answer of a WebRTC connection over HTTP.
 
-There are three forms of an offer: two forms at ``/v1/realtime/calls``, which clients use, and the
-form at ``/v1/realtime/webrtc``, which only the specification has.
+There are three forms of an offer. Clients use the two forms at ``/v1/realtime/calls``. Only the
+specification has the form at ``/v1/realtime/webrtc``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _MAX_ICE_SECONDS = 3.0
 
 _MAX_PORT = 65535
 
-# An answer has about 2000 characters. The time to read an answer grows with the square of the
-# number of candidates.
+# An answer has about 2000 characters. Longer answers are refused, because the time to read an
+# answer grows with the square of the number of candidates.
 _MAX_SDP_CHARACTERS = 64 * 1024
 
 
@@ -116,7 +116,7 @@ def read_ice_servers(body: object) -> list[IceServer]:
 
 
 def is_readable(url: str) -> bool:
-    """Whether an address of a STUN or TURN server can be read and has a possible port."""
+    """Return whether an address of a STUN or TURN server can be read and has a possible port."""
     from aiortc.rtcicetransport import parse_stun_turn_uri
 
     try:

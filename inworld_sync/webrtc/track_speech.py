@@ -1,11 +1,11 @@
 """
-Joins the service's audio track with its messages.
+Joins the service's audio track with the service's messages.
 
 Over a WebSocket, the audio of a response is in messages, before the messages that end the response.
 Over WebRTC, the audio is in a track in real time, while the messages arrive as soon as the service
 has written them. So :class:`TrackSpeech` makes a message of each block of the track in which the
-service speaks. It holds back the messages that end a response until the audio of the response has
-arrived. A session then gets the same messages from both kinds of connections.
+service speaks. The messages that end a response are held back until the audio of the response has
+arrived. So a session gets the same messages from both kinds of connections.
 
 The service reports the beginning and the end of its audio with ``output_audio_buffer.started``,
 ``stopped`` and ``cleared``. Audio belongs to the first item whose audio is not complete.
@@ -32,8 +32,9 @@ _BLOCK_SECONDS = 0.02
 # A block with no sample above this level, -54 dB, is silence.
 _SILENCE_LEVEL = 64
 
-# Audio that arrives before the messages about its item is kept: at most this many blocks, and until
-# this much silence follows. A message that is lost once arrives up to 3 s later.
+# Audio may arrive before the messages about its item. Such audio is kept until this much silence
+# has followed, but at most this many blocks. A message that is lost and sent again arrives up to
+# 3 s later.
 _MAX_EARLY_BLOCKS = 500
 _EARLY_SILENCE_SECONDS = 5.0
 
@@ -41,30 +42,32 @@ _EARLY_SILENCE_SECONDS = 5.0
 # blocks before its first sound.
 _LEAD_BLOCKS = 5
 
-# After an interruption, the audio that has not arrived yet is dropped: for at least
-# _MIN_CUT_SECONDS, and then until _CUT_BLOCKS blocks in a row are silent, but for at most
-# _MAX_CUT_SECONDS.
+# After an interruption, arriving audio is dropped for at least _MIN_CUT_SECONDS. Then audio is
+# dropped until _CUT_BLOCKS blocks in a row are silent, or until _MAX_CUT_SECONDS have passed since
+# the interruption.
 _MIN_CUT_SECONDS = 0.15
 _CUT_BLOCKS = 3
 _MAX_CUT_SECONDS = 0.6
 
 # After ``stopped``, the audio of a response is complete after a silence of
-# _STOPPED_SILENCE_SECONDS. Without such a silence, it is complete after _MAX_STOPPED_SECONDS.
+# _STOPPED_SILENCE_SECONDS. Without such a silence, the audio is complete after
+# _MAX_STOPPED_SECONDS.
 _STOPPED_SILENCE_SECONDS = 0.2
 _MAX_STOPPED_SECONDS = 1.5
 
 # Speech is not slower than this, so the length of a response's complete text limits the duration of
-# its audio. Without this limit, noise in the track would prevent the end of a response.
+# the audio. Without this limit, noise in the track would prevent the end of a response.
 _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
-# If the service does not report the end of the audio, the audio is complete after a silence that
-# follows the last message about this audio: _UNREPORTED_SILENCE_SECONDS if the service never
-# reports ends, otherwise _MISSING_REPORT_SECONDS.
+# If the service does not report the end of the audio, the audio is complete when enough silence has
+# followed the last message about this audio. If the service never reports ends,
+# _UNREPORTED_SILENCE_SECONDS are enough, otherwise _MISSING_REPORT_SECONDS.
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 
-# More items than a service needs. The audio of further items counts as audio of the earlier items.
+# At most this many items wait for their audio, which is more than a service needs. The audio of
+# further items counts as audio of the earlier items.
 _MAX_ITEMS = 1000
 
 _AUDIO_DELTA: Final = "response.output_audio.delta"
@@ -220,7 +223,7 @@ class TrackSpeech:
         return found
 
     def flush(self) -> list[str]:
-        """Return all messages that are held back, since no more audio arrives."""
+        """Return all messages that are held back, because no more audio will arrive."""
         found = [text for held in self._held.values() for text, _ in held]
         self._held.clear()
         self.held_characters = 0
@@ -268,7 +271,7 @@ class TrackSpeech:
         return []
 
     def _drop_items(self, response_id: str | None, now: float) -> None:
-        """Drop the audio of a response, or of all responses, that has not arrived yet."""
+        """Drop the audio that has not arrived yet, of one response or of all responses."""
         left = [item for item in self._items if response_id not in (None, item.response_id)]
         if len(left) < len(self._items):
             self._cut_at = now
@@ -352,7 +355,7 @@ def _status_of(body: dict[str, object]) -> object:
 
 
 def _delta_head(body: dict[str, object], response_id: str, item_id: str) -> str:
-    """Return the JSON of a delta of an item's audio, up to the audio."""
+    """Return the beginning of the JSON of an audio delta, up to the audio."""
     places = {
         name: value if type(value := body.get(name)) is int else 0
         for name in ("output_index", "content_index")

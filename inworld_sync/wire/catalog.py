@@ -1,5 +1,5 @@
 """
-The JSON of models and routers.
+Reads and writes the JSON of models and routers.
 
 The rules of a router are checked when the router is written. The rules are not checked when a
 router is read, so a list also has the routers that this version would refuse. Names may be in

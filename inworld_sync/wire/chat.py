@@ -1,5 +1,5 @@
 """
-The JSON of chat completions: requests, answers, and the events of a streamed answer.
+Reads and writes the JSON of chat completions: requests, answers, and events of streamed answers.
 
 Source: Inworld Router API reference, "Create chat completion". Only the choice with the index 0 is
 used; other choices are ignored.
@@ -79,8 +79,8 @@ _KIND_BY_STATUS: Mapping[int, type[ServiceError]] = {
     422: InvalidRequestError,
     429: QuotaError,
 }
-# The characters that are counted for a part of a tool call besides its arguments, because the part
-# takes memory too.
+# Each part of a tool call counts as this many characters, in addition to the part's arguments,
+# because the part itself takes memory too.
 _PART_CHARACTERS = 64
 
 _RETRYABLE_TYPES = frozenset({"server_error", "overloaded_error", "rate_limit_error"})
@@ -124,7 +124,7 @@ def request_body(messages: ChatMessages, config: ChatConfig, *, stream: bool) ->
         extra["extra_body"] = {**routing, **own}
     elif routing:
         extra["extra_body"] = routing
-    # The JSON is read back, so that the request does not depend on objects that the caller changes.
+    # The JSON is read back, because the caller may change the objects before the request is sent.
     return load_object(dump_text({**body, **extra}))
 
 
@@ -403,7 +403,7 @@ class Collector:
     Attributes:
         finish_reason: Why the answer ended; None before its end.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use the object.
     """
 
     def __init__(self, max_characters: int) -> None:
@@ -416,7 +416,7 @@ class Collector:
 
     def add(self, delta: ChatDelta) -> str:
         """
-        Add an event; return the part of the text that the event has.
+        Add an event; return the text that the event adds to the answer.
 
         The text of a spoken answer may come as transcripts only. A transcript counts as text until
         other text has come.

@@ -54,8 +54,8 @@ class NotUtf8Error(RemoteProtocolError):
     """A message is not UTF-8."""
 
 
-# A value may have this many levels. The functions that read or write a value call themselves for
-# each level.
+# A value may have at most this many levels, because the functions that read or write a value call
+# themselves for each level.
 _MAX_LEVELS = 100
 
 # The names of the fields that the present call of :meth:`Codec.load` ignores. None if the call
@@ -134,7 +134,7 @@ def parse_json(text: str) -> Json:
         value: Json = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise _too_deep() from None
-    # Only a text with many brackets can have many levels. Few messages have many brackets.
+    # Only a text with many brackets can have many levels, and few messages have many brackets.
     if text.count("[") + text.count("{") > _MAX_LEVELS:
         _check_levels(value)
     return value
@@ -227,8 +227,8 @@ class Codec:
 
     Args:
         names: Turns an attribute's name into the name on the wire.
-        renames: The attributes of a class whose names on the wire do not follow the rule; None for
-            attributes that are not on the wire.
+        renames: For each class, the names on the wire that do not follow the rule, by the
+            attribute's name. The value is None for attributes that are not on the wire.
 
     A class may have an attribute ``extra``, which is a mapping. Unknown fields of a message that is
     read are stored in ``extra``. The fields of ``extra`` are added to a message that is written.
@@ -257,7 +257,7 @@ class Codec:
         return converter
 
     def _new_converter(self) -> Converter:
-        """Make the converter. A service adds hooks, for example for unions."""
+        """Make the converter. The codec of a service adds hooks, for example for unions."""
         # cattrs is imported with the first message, since the import takes 8 ms.
         with imports:
             from cattrs import Converter

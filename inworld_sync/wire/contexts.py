@@ -2,8 +2,8 @@ r"""
 Keeps the contexts of one TTS connection, with the allowed commands and the effect of each answer.
 
 :class:`Contexts` has all contexts of a connection, and the requests that the service has not
-answered yet. :class:`ContextProgress` counts the text that was sent to one context and the audio
-that was received, and says how the context ended.
+answered yet. :class:`ContextProgress` counts the sent text and the received audio of one context,
+and reports how the context ended.
 
 Each context is in one state. The client sends the commands; the service sends the answers::
 
@@ -55,12 +55,12 @@ from inworld_sync.wire.pending import Pending, PendingTable
 
 __all__ = ["Command", "ContextProgress", "ContextRequest", "Contexts", "Expired", "no_audio_error"]
 
-# After these faults, the service has no such context and sends no contextClosed for it.
+# After these faults, the service does not have the context and sends no contextClosed.
 _GONE_CODES = frozenset({5, 8})
 
 
 class ContextRequest(enum.Enum):
-    """A command that the service answers. The value is the name of the command in errors."""
+    """A command that the service answers. The value is the text for the command in errors."""
 
     CREATE = "the creation of the context"
     FLUSH = "a flush"
@@ -97,7 +97,7 @@ class Expired:
 
     Attributes:
         context_id: The id of the context.
-        error: Which request was not answered.
+        error: The error, which names the request that was not answered.
         close: The message that closes the context on the service; None if this message was
             already sent.
     """
@@ -131,11 +131,11 @@ class Contexts:
 
     @property
     def closing(self) -> int:
-        """How many contexts are closing, so that another context can be created soon."""
+        """How many contexts are closing. Each of them makes room for another context soon."""
         return len(self._pending.of_kind(ContextRequest.CLOSE))
 
     def is_closing(self, context_id: str) -> bool:
-        """Whether a context is closing."""
+        """Return whether a context is closing."""
         return any(e.key == context_id for e in self._pending.of_kind(ContextRequest.CLOSE))
 
     def create(
@@ -254,7 +254,7 @@ class Contexts:
         return False
 
     def expire(self, now: float) -> list[Expired]:
-        """Remove and return the contexts of which a deadline has passed."""
+        """Remove the contexts for which a deadline has passed, and return them."""
         self._postpone()
         closing = {request.key for request in self._pending.of_kind(ContextRequest.CLOSE)}
         expired: list[Expired] = []
@@ -309,7 +309,7 @@ class Contexts:
 
 class ContextProgress:
     """
-    The progress of one context, by the sent text and the service's answers.
+    Tracks the progress of one context by the sent text and the service's answers.
 
     Args:
         create_timeout: The largest number of seconds until the service confirms the context;
@@ -357,7 +357,7 @@ class ContextProgress:
 
     @property
     def has_unspoken_text(self) -> bool:
-        """Whether text was sent that is certainly in no flush and no complete generation."""
+        """Whether some of the sent text is certainly in no flush and no complete generation."""
         return self.sent_characters > max(self.flushed_characters, self._spoken_characters)
 
     def deadline_error(self, request: ContextRequest) -> DeadlineExceeded:

@@ -17,7 +17,7 @@ __all__ = ["FIELD", "alignment", "read"]
 
 FIELD = "lipsyncAlignment"
 
-# The names without underscores and in lower case, the likeliest first.
+# The names of the fields without underscores and in lower case, the most likely name first.
 _NAMES = ("visemes", "viseme", "visemesymbols", "visemesymbol", "shapes", "shape", "symbol", "name")
 _STARTS = (
     "visemestarttimeseconds",

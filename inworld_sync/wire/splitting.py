@@ -116,8 +116,8 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
         max_characters: At least 1.
 
     Yields:
-        The pieces in order. Joined, they are *text*. A single grapheme or break that is longer than
-        *max_characters* is either split or becomes a piece that is too long.
+        The pieces in order. The joined pieces are *text*. A single grapheme or break that is longer
+        than *max_characters* is either split or becomes a piece that is too long.
 
     >>> list(split_text("One. Two. Three.", 10))
     ['One. Two. ', 'Three.']
@@ -239,7 +239,7 @@ def sentences(pieces: Iterable[str], max_length: int) -> Iterator[str]:
 
 
 def _end_of_sentences(text: str) -> int:
-    """Return where the last sentence that is certainly complete ends, or 0 if there is none."""
+    """Return the end of the last sentence that is certainly complete, or 0 if there is none."""
     places = _places(text, _spans(text))
     end = max(
         (
@@ -285,7 +285,7 @@ def _is_joined(text: str, start: int, index: int) -> bool:
         return True
     if before == "\r" and after == "\n":
         return True
-    # Marks, variation selectors and the vowel signs of Indic scripts are categories Mn, Mc, Me.
+    # Marks, variation selectors and vowel signs of Indic scripts have the categories Mn, Mc or Me.
     if unicodedata.category(after).startswith("M"):
         return True
     if ord(after) in _SKIN_TONES or ord(after) in _TAGS:

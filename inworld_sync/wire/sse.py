@@ -41,7 +41,7 @@ class EventReader:
     Args:
         max_event_bytes: The maximum size of all lines of one event.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use the object.
     """
 
     def __init__(self, max_event_bytes: int) -> None:

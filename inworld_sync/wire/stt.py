@@ -66,7 +66,7 @@ __all__ = [
 PATH = "/stt/v1/transcribe:streamBidirectional"
 # The path of the HTTP request with a whole recording.
 WHOLE_PATH = "/stt/v1/transcribe"
-# The path of the HTTP request that makes a job of a recording, and the path of the state of a job.
+# The path of the HTTP request that starts a job for a recording, and the path for a job's state.
 ASYNC_PATH = "/stt/v1/transcribe:async"
 OPERATION_PATH = "/lro/v1alpha"
 
@@ -158,7 +158,7 @@ _KINDS: dict[str, type[SpeechStarted | SpeechStopped | SttUsage | Transcription]
 
 
 def transcribe_config(config: TranscribeConfig) -> str:
-    """Write the configuration, the first message of a stream."""
+    """Write the configuration, which is the first message of a stream."""
     return dump_text({"transcribeConfig": _CODEC.dump(config)})
 
 
@@ -182,7 +182,8 @@ def read(
     """
     Read one message of the service.
 
-    A field that is missing or null gets its default, since proto-JSON may omit such fields.
+    A field that is missing or null gets its default value, because proto-JSON may leave out fields
+    with default values.
 
     Args:
         message: The JSON text.
@@ -274,10 +275,7 @@ def config_fields(config: TranscribeConfig) -> JsonObject:
 
 
 def is_operation_name(name: str) -> bool:
-    """
-    Return whether a name can be part of a path, because none of its parts is empty, ``.`` or
-    ``..``.
-    """
+    """Return whether a name can be in a path: no part of the name is empty, ``.`` or ``..``."""
     return not any(part in ("", ".", "..") for part in name.split("/"))
 
 

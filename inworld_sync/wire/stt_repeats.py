@@ -21,7 +21,7 @@ from inworld_sync.models.scripts import graphemes, has_spaces_between
 __all__ = ["Repeats"]
 
 # Two transcripts of the same audio have more than this share of their words in common. Two
-# different sentences rarely do.
+# different sentences rarely have so many words in common.
 _ALIKE_SHARE: Final = 0.6
 # Fewer equal characters than this do not count as a repetition, since two sentences often begin
 # with the same one or two characters.
@@ -93,8 +93,8 @@ def _are_characters(text: str, words: Sequence[tuple[int, str]]) -> bool:
 
 def _overlap(expected: Sequence[str], words: Sequence[str]) -> tuple[int, int]:
     """
-    Return how many words at the start of *words* are repeated, and how many words at the start of
-    *expected* these words match.
+    Return two numbers: how many words at the start of *words* are repeated, and how many words at
+    the start of *expected* these repeated words match.
     """
     matcher = SequenceMatcher(None, expected, words, autojunk=False)
     alike, best = 0, (0, 0)

@@ -1,6 +1,6 @@
 """
 Keeps the turns of an STT stream over all connections of the stream. A :class:`TurnLog` returns the
-events to emit and the transcript, and knows how much of the audio the final transcripts cover.
+events to emit and the transcript, and computes how much audio the final transcripts cover.
 
 Times are in milliseconds from the start of the stream. Each time is the sum of a time of the
 service and the position at which the audio of the connection began.
@@ -43,7 +43,8 @@ _ONSET_MS: Final = 500
 # The largest expected error of a word's end time. The mean error of recognizers is a third of this
 # value.
 _WORD_END_MS: Final = 100
-# Times are rounded, and the service may report a time in audio that is still being sent.
+# A reported time may be later than the sent audio by this much, because times are rounded, and
+# because the service may report a time in audio that is still being sent.
 _TOLERANCE_MS: Final = 1000
 
 
@@ -53,8 +54,8 @@ class Answer:
     The position up to which an event of the service has answered the audio.
 
     Attributes:
-        until_ms: The end of the audio that is covered by final transcripts if *is_exact*, otherwise
-            the end of the sent audio.
+        until_ms: If *is_exact*, the end of the audio that final transcripts cover. Otherwise, the
+            end of the sent audio.
         is_exact: Whether the event or an ``endTurn`` gives the position of the end. If not, the
             answered speech may end earlier than *until_ms*.
         is_final: Whether the turn has ended. If not, the final transcript of the turn may follow.
@@ -70,7 +71,7 @@ class TurnLog:
     The turns of one stream.
 
     Args:
-        is_manual: Whether only the user ends turns. Then every final transcript answers an
+        is_manual: Whether only the user ends turns. If True, every final transcript answers an
             ``endTurn``.
 
     Attributes:
@@ -267,7 +268,7 @@ class TurnLog:
 
 
 def is_manual(config: TranscribeConfig) -> bool:
-    """Whether only the user ends turns."""
+    """Return whether only the user ends turns."""
     if config.soniox is not None:
         return config.soniox.enable_endpoint_detection is False
     own = config.inworld or config.assemblyai

@@ -82,7 +82,7 @@ MAX_TEXT_CHARACTERS = 1000
 # Over HTTP one request speaks one text.
 HTTP_PATH = "/tts/v1/voice:stream"
 MAX_HTTP_TEXT_CHARACTERS = 2000
-# These fields decide when the service speaks the text that it has received on a WebSocket.
+# Only WebSocket requests have these fields, which decide when the service speaks buffered text.
 _WEBSOCKET_FIELDS = ("autoMode", "maxBufferDelayMs", "bufferCharThreshold")
 
 # One year. A greater time must be an error of the service.

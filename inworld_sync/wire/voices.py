@@ -1,5 +1,5 @@
 """
-Voices as JSON, as the service sends them.
+Reads voices from the JSON of the service.
 
 Source: Inworld voices reference, and the requests of ``@inworld/tts`` and ``inworld-tts``.
 """
@@ -30,7 +30,7 @@ def objects_in(body: JsonObject, name: str) -> list[JsonObject]:
 
 
 def has_voice_id(value: object) -> bool:
-    """Whether a value is an object with the id of a voice."""
+    """Return whether a value is an object with the id of a voice."""
     return isinstance(value, dict) and isinstance(value.get("voiceId"), str)
 
 

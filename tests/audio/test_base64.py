@@ -1,4 +1,4 @@
-"""base64 on every instruction set, compared with the standard library and RFC 4648."""
+"""On every instruction set, base64 has the results of the standard library and RFC 4648."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_cancellation_of_less_than_20_db_is_mixed() -> None:
 
 
 def test_inverted_part() -> None:
-    """The mix is used again when channels stop canceling each other. There is one warning."""
+    """The mix is used again when the channels stop canceling each other. There is one warning."""
     parts = [(LEFT, -LEFT), (LEFT, RIGHT)] * 2
     pcm = b"".join(interleaved(*part) for part in parts)
     found, warnings = mixed(pcm, 2)
@@ -151,7 +151,7 @@ def test_select(form: str) -> None:
 
 @pytest.mark.parametrize("channel", [2, 7, -1, True, "left", 1.0])
 def test_no_such_channel(channel: object) -> None:
-    """If a recording does not have the selected channel, the error names its channels."""
+    """If a recording does not have the selected channel, the error names the existing channels."""
     with pytest.raises(ConfigError, match=r"channels 0 to 1, got"):
         open_source(wav(LEFT, RIGHT), channel=channel)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"has only channel 0, got"):

@@ -1,8 +1,8 @@
 """
-Recordings in files. Every format returns the same samples in every form of input.
+Recordings are read from files. A file returns the same samples in every form of input.
 
 Lossless files are compared with the samples that were written. Lossy files are compared with the
-output of ffmpeg's decoders: the test calls them through PyAV, frame by frame, with float samples.
+output of ffmpeg's decoders. The test calls these decoders through PyAV, and compares float samples.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def of_av(container_format, codec, rate_hz=RATE_HZ, channels=1, muxer=None, **op
 
 
 def tagged(content):
-    """Put an ID3 tag with a picture and a Latin-1 title before a file, and a tag after it."""
+    """Put an ID3 tag with a picture and a Latin-1 title before a file, and a tag after the file."""
     title = b"TIT2" + struct.pack(">IH", 5, 0) + b"\0caf\xe9"
     picture = b"APIC" + struct.pack(">IH", 30_000, 0) + bytes(30_000)
     body = title + picture
@@ -349,7 +349,7 @@ def test_wav_needs_no_library(content, expected, monkeypatch):
 
 
 def test_rounding():
-    """Samples of 24 and 32 bits are rounded to the nearest 16-bit value, with halves to even."""
+    """Samples of 24 and 32 bits are rounded to the nearest 16-bit value, and halves to even."""
     values = [0x17F, 0x180, 0x181, 0x280, -0x180, 0x7FFFFF]
     wide = np.array(values, "<i4")
     expected = [1, 2, 2, 2, -2, 32767]
@@ -373,7 +373,7 @@ def test_rare_wav():
         assert np.abs(got - FLOATS).mean() < 0.01
 
 
-# (raw format, bytes of the samples): the suffixes of files that have this format.
+# For each raw format: the bytes of the samples, and the suffixes of files that have this format.
 RAW = {
     "s16le": (PCM, (".pcm", ".raw", ".sln")),
     "s16be": (SAMPLES.astype(">i2").tobytes(), (".s16be",)),
@@ -475,7 +475,7 @@ def test_damaged(content, words):
 
 
 def test_damaged_in_the_middle():
-    """A file whose middle cannot be decoded raises an error. No words are left out silently."""
+    """A file whose middle cannot be decoded raises an error, so no audio is left out silently."""
     content = bytearray(LOSSLESS["FLAC"][0])
     content[len(content) // 2 : len(content) // 2 + 2000] = bytes(2000)
 
@@ -511,7 +511,7 @@ def test_missing_library(content, words, monkeypatch):
 
 
 def test_frames(tmp_path):
-    """The number of frames is known for WAV files, and for lossless files that can seek."""
+    """The number of frames is known for WAV and other lossless files if the input can seek."""
     for content in (WAVS["stereo"][0], WAVS["length of 0"][0], LOSSLESS["FLAC"][0]):
         assert RATE_HZ == open_recording(content).frames
     assert open_recording(LOSSY["MP3"]).frames is None

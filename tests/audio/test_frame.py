@@ -1,4 +1,4 @@
-"""WebSocket frames with audio, compared with the frames of another WebSocket library."""
+"""Another WebSocket library reads the frames with audio correctly."""
 
 from __future__ import annotations
 

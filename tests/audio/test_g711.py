@@ -1,4 +1,4 @@
-"""mu-law and A-law on every instruction set, compared with the tables of ITU-T G.711."""
+"""On every instruction set, mu-law and A-law follow the tables of ITU-T G.711."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Law:
         ends = TABLES[name]["segment_ends"]
         self.decisions = [0]
         # Table 1a has 32 equal intervals up to the first end. Table 2a begins with an interval at
-        # zero that has half the width of the next intervals. After it, the first segment has 15
-        # full intervals. In both tables, each later segment has 16 intervals.
+        # zero that has half the width of the next intervals. After this interval, the first segment
+        # has 15 full intervals. In both tables, each later segment has 16 intervals.
         if name == "alaw":
             self.decisions += [ends[0] * step // 32 for step in range(1, 33)]
         else:
@@ -184,7 +184,7 @@ def test_where_audioop_differs() -> None:
     """
     The rule of Sun's g711.c, which audioop uses, differs from G.711 for negative samples.
 
-    Each boundary between two negative codes is 4 nearer to zero than in G.711.
+    As a 16-bit sample, each boundary between two negative codes is nearer to zero by 4.
     """
     ours = g711.encode_ulaw(s16(ALL_SAMPLES))
     expected = sorted(

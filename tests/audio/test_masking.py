@@ -1,4 +1,4 @@
-"""WebSocket masking on every instruction set, compared with a loop over the bytes."""
+"""On every instruction set, WebSocket masking has the same result as a loop over the bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The level meter on every instruction set, compared with sums in Python."""
+"""On every instruction set, the level meter has the same results as sums in Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gain and mix on every instruction set, compared with exact arithmetic."""
+"""On every instruction set, gain and mix have the same results as exact arithmetic."""
 
 from __future__ import annotations
 

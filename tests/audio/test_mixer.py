@@ -1,4 +1,4 @@
-"""Several playouts on one device: the sum, gains, ducking, tracks and readers of a mixer."""
+"""A mixer plays several playouts on one device: sum, gains, ducking, tracks and readers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_level_changes_without_a_step() -> None:
 
 
 def test_higher_priority_ducks() -> None:
-    """A voice with lower priority is softer while another voice plays, and 250 ms afterwards."""
+    """While another voice plays, and 250 ms longer, a voice with lower priority is softer."""
     mixer = Mixer(RATE_HZ, output_format="f32")
     mixer.add(steady(2000, 0.25), duck_db=14)
     voice = Playout(RATE_HZ, output_format="f32")
@@ -225,7 +225,7 @@ def test_track_counts_heard_frames() -> None:
 
 def test_marks_before_a_pause_are_reported_in_time() -> None:
     """
-    A mark is reported when it is heard, even if a pause of the device follows.
+    A mark is reported when its position is heard, even if a pause of the device follows.
 
     With latency_ms instead of a track, the last marks would be reported only when more audio plays.
     """

@@ -1,4 +1,4 @@
-"""Sample formats on every instruction set, compared with exact arithmetic."""
+"""On every instruction set, sample formats are converted as in exact arithmetic."""
 
 from __future__ import annotations
 

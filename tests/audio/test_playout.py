@@ -1,4 +1,4 @@
-"""The public behavior of the playout: items, marks, clears, devices and errors."""
+"""A playout plays items, reports marks, and handles clears, devices and errors."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ def test_live_delay_follows_the_network() -> None:
     ("profile", "limit_s"), [("interactive", 10), ("balanced", 15), ("smooth", 25)]
 )
 def test_live_delay_falls_within_seconds(profile: str, limit_s: int) -> None:
-    """The target delay falls to a normal value within seconds after 10 s of jitter of 120 ms."""
+    """After 10 s with jitter of 120 ms, the target delay falls to a normal value within seconds."""
     chance = random.Random(1)
     sent = [(20 * number, number) for number in range(3000)]
     disturbed = [(ms + chance.uniform(0, 120), number) for ms, number in sent[1000:1500]]

@@ -1,4 +1,4 @@
-"""Properties that a playout has for any pushes and reads: it loses and repeats no audio."""
+"""For any pushes and reads, a playout loses no audio and repeats no audio."""
 
 from __future__ import annotations
 

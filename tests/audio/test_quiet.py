@@ -1,4 +1,4 @@
-"""The search for the quietest position, at which audio may be cut."""
+"""The quietest position of audio is found, so that the audio can be cut there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reference(samples: list[int]) -> int:
 @pytest.mark.parametrize("length", [10, 11, 57, 400])
 @pytest.mark.parametrize("seed", range(5))
 def test_quietest(length: int, seed: int) -> None:
-    """The position is the same as that of a full search. Samples at full scale do not overflow."""
+    """The position is the same as in a full search. Samples at full scale do not overflow."""
     samples = np.random.default_rng(seed).integers(-32768, 32768, length)
 
     assert reference(samples.tolist()) == quietest_sample(samples.astype("<i2").tobytes())

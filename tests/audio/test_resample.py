@@ -1,4 +1,4 @@
-"""Sample rate conversion: the length, the tone, and the noise of the output."""
+"""A conversion of the sample rate keeps the duration and the tone, and adds little noise."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def converted(pcm, resampler, step=None):
 
 
 def fit(samples, rate_hz, hz):
-    """Return the RMS of the best sine of *hz* in the middle of *samples*, and of the rest."""
+    """Fit a sine of *hz* to the middle of *samples*; return its amplitude and the rest's RMS."""
     middle = samples[len(samples) // 4 : -len(samples) // 4].astype(float) / 32767
     angle = 2 * np.pi * hz * np.arange(len(middle)) / rate_hz
     basis = np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -91,7 +91,7 @@ def test_length(from_hz, to_hz, samples):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=20), st.sampled_from(RATES))
 def test_cuts_do_not_matter(sizes, rates):
-    """The output does not depend on the sizes of the chunks, even if they cut samples."""
+    """The output does not depend on the sizes of the chunks, even if chunks end inside a sample."""
     pcm = tone(rates[0], 440, 0.5).tobytes()
     whole = converted(pcm, Resampler(*rates))
     resampler, parts, at = Resampler(*rates), [], 0

@@ -7,16 +7,17 @@ item is done, the text in the item replaces this text, unless the item's text is
 
 Rules that follow from the observed behavior of services:
 
-- ``previous_item_id`` null means the end of the conversation, even for a function call;
+- if ``previous_item_id`` is null, the item is at the end of the conversation, even if the item is a
+  function call;
 - a user's transcript may arrive before its item, so such transcripts are kept, for at most 32
   items;
 - text deltas and transcript deltas may both arrive for one item; only the kind that arrives first
   is used;
 - after a transcript is completed, only another completed transcript replaces the first;
-- the end of a response ends its items, whatever the status of the response.
+- the end of a response, with any status, ends all items of the response.
 
 This module has no clock and no lock. The owner serializes the calls.
-Source: Inworld Realtime reference; quirks from clients that log them.
+Sources: Inworld Realtime reference; clients that log the behavior of services.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Conversation:
     def __init__(self) -> None:
         self._order: list[str] = []
         self._drafts: dict[str, _Draft] = {}
-        # Items that deltas name and that are not added to the conversation yet, the oldest first.
+        # Items that messages name, but that are not in the conversation yet; the oldest is first.
         self._waiting: dict[str, _Draft] = {}
 
     def __len__(self) -> int:
@@ -102,7 +103,7 @@ class Conversation:
         return tuple(self._drafts[item_id].entry() for item_id in self._order)
 
     def get(self, item_id: str) -> rt.ConversationEntry | None:
-        """Return the item of this id, or None if the conversation has no such item."""
+        """Return the item with this id, or None if the conversation has no such item."""
         draft = self._drafts.get(item_id)
         return None if draft is None else draft.entry()
 

@@ -30,7 +30,7 @@ class DeltaTemplate:
 
         Args:
             rest: The message with an empty string in place of the audio.
-            event_id: The text of the event id in *rest*; None if it is missing or has escapes.
+            event_id: The text of the event id in *rest*; None if the id is missing or has escapes.
             event: The event that was read from the message.
         """
         self._event = None

@@ -1,4 +1,4 @@
-"""The address of a realtime service, and the differences between services."""
+"""Defines the address of a realtime service, and the differences between services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inworld_sync.wire.realtime import commands
 
 __all__ = ["RealtimeEndpoint", "TrackEndpoint"]
 
-# Names of the assistant's parts in the common realtime protocol, which differ from Inworld's.
+# The names of the assistant's parts in the common realtime protocol differ from Inworld's names.
 _COMMON_PARTS = {OutputText.type: "output_text", OutputAudio.type: "output_audio"}
 
 
@@ -42,8 +42,8 @@ class RealtimeEndpoint:
         query: Parameters that are added to the address, such as a model's name.
         is_inworld: Whether the service is Inworld's. If so, each session has a ``key`` in the
             address, the service knows ``providerData``, each transcript of the user has the whole
-            turn, and truncations of G.711 audio are counted at 24 kHz. False for a service that has
-            only the common realtime protocol.
+            turn, and truncations of G.711 audio are counted at 24 kHz. The value is False for a
+            service that has only the common realtime protocol.
     """
 
     path: str = attrs.field(default=commands.PATH, validator=_path)
@@ -55,7 +55,7 @@ class RealtimeEndpoint:
     @classmethod
     def openai(cls, model: str, path: str = "/v1/realtime") -> RealtimeEndpoint:
         """
-        Return the endpoint of a service that is compatible with OpenAI's.
+        Return the endpoint of a service that is compatible with OpenAI's service.
 
         Use this endpoint with a client whose ``base_url`` is the address of the service and whose
         ``token`` is the key of the service.
@@ -82,8 +82,8 @@ class RealtimeEndpoint:
 
     def audio_end_ms(self, duration_ms: float, output_format: AudioFormat) -> int:
         """
-        Convert a duration to the ``audio_end_ms`` of ``conversation.item.truncate`` of this
-        service.
+        Convert a duration in milliseconds to the ``audio_end_ms`` with which this service truncates
+        an item.
         """
         # For G.711, the service counts ``audio_end_ms`` on a timebase of 24 kHz.
         if self.is_inworld and isinstance(output_format, (MulawFormat, AlawFormat)):

@@ -3,7 +3,7 @@ Converts the messages of the service to events.
 
 This module also decodes the audio of a message, unless the caller has decoded the audio already.
 
-Services send some forms that the reference does not describe. The client accepts these:
+Services send some forms that the reference does not describe. The client accepts these forms:
 
 - null for an optional field
 - ``usage`` in the message instead of in its ``response`` object
@@ -14,8 +14,8 @@ Services send some forms that the reference does not describe. The client accept
 The specification also has ``response.content_part.delta``. The client converts this message to the
 delta event for the content in the message: text, transcript or audio.
 
-Sources: The messages are those of the Inworld Realtime reference, server events. The other forms
-are known from clients that log them.
+Sources: Inworld Realtime reference, server events. The other forms are known from clients that log
+these forms.
 """
 
 from __future__ import annotations

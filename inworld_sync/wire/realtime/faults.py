@@ -41,7 +41,7 @@ BUSY_CODE = "conversation_already_has_active_response"
 # A cancel came while no response was in progress.
 NOT_ACTIVE_CODE = "response_cancel_not_active"
 
-# With these codes, the command arrived when the session was already in the requested state.
+# These codes mean that the session was already in the requested state when the command arrived.
 HARMLESS_CODES = frozenset({NOT_ACTIVE_CODE, BUSY_CODE})
 
 # The command that an error is about, by the beginning of the error's code. If no row matches, the

@@ -39,7 +39,7 @@ class Items:
 
     Attributes:
         conversation: The items that the service has.
-        last_replay: The replay on the latest connection.
+        last_replay: The replay that was made for the latest connection.
     """
 
     def __init__(self, *, is_inworld: bool) -> None:

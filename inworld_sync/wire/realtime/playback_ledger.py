@@ -20,15 +20,15 @@ from inworld_sync.models.realtime import AlawFormat, AudioFormat, MulawFormat, T
 
 __all__ = ["Cut", "PlaybackLedger"]
 
-# In a G.711 session the service reads milliseconds as if the audio had 24000 samples a second.
+# In a G.711 session, the service counts milliseconds as if the audio had 24000 samples per second.
 _G711_TIMEBASE_HZ = 24000
 
 
 @attrs.define
 class _Item:
     """
-    An item; *is_played* is true if a player of the session plays it. Items are numbered from 1 in
-    the order in which they begin.
+    An item. *is_played* is true if a player of the session plays the item. Items are numbered from
+    1 in the order in which they begin.
 
     The present player gets the audio from *begin_samples* on. *heard_samples* is the position up to
     which earlier players played the item.
@@ -52,7 +52,8 @@ class Cut:
     Attributes:
         heard_ms: How many milliseconds were played of each item that was not played to its end.
         commands: The truncations to send, in the order in which the items began.
-        heard_share: For each of these items, the played share of its received audio, 0 to 1.
+        heard_share: For each item of *heard_ms*, the share of the received audio that was played,
+            0 to 1.
     """
 
     heard_ms: Mapping[str, float]
@@ -62,7 +63,7 @@ class Cut:
 
 class PlaybackLedger:
     """
-    The assistant's items whose audio is received and not yet played to its end.
+    The assistant's items whose audio has begun to arrive and is not yet played to the end.
 
     Args:
         output_format: The session's output format; samples are counted at the rate of this format.
@@ -103,7 +104,7 @@ class PlaybackLedger:
         item.received_samples += samples
 
     def complete(self, item_id: str) -> bool:
-        """Record that all audio of an item was received; return whether the record is new."""
+        """Record that all audio of an item was received; return False if this was known before."""
         item = self._items.get(item_id)
         if item is None or item.is_complete:
             return False
@@ -124,7 +125,7 @@ class PlaybackLedger:
 
     def positions(self, played_samples: Mapping[str, int]) -> dict[str, int]:
         """
-        Return the positions in the items up to which the present player has played.
+        Return for each item the position up to which the present player has played the item.
 
         Args:
             played_samples: How many samples of each item the present player has played. An item is
@@ -159,9 +160,9 @@ class PlaybackLedger:
 
         Args:
             heard_samples: The position up to which each item was played, in samples at the output
-                format's rate. If an item is missing here and players of the session play it, the
-                position of the earlier players is used, which is 0 if they played nothing. If no
-                player plays the item, the played part is unknown, and the item is not truncated.
+                format's rate. For an item that is missing here, the position of the earlier players
+                is used, which is 0 if these players played nothing. If no player of the session
+                plays the item, the played part is unknown, and the item is not truncated.
             begun: The value of :attr:`begun` when the interruption began; None means now.
         """
         begun = self.begun if begun is None else begun

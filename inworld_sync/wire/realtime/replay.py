@@ -84,8 +84,8 @@ def replay_of(
             commands.append(_create(item))
         elif not isinstance(entry.item, _CREATED_BY_SERVICE):
             lost.append(entry.item.id or "")
-    # Only the old session may know the places of these items, so they are added at the end or the
-    # beginning.
+    # Only the old session may know the positions of these items, so the items are added at the end
+    # or at the beginning.
     commands += [
         _create(each.item, ROOT if each.previous_item_id == ROOT else None)
         for each in unacknowledged
@@ -108,7 +108,7 @@ def _replayed(entry: ConversationEntry, heard_share: float) -> Item | None:
     if isinstance(item, FunctionCall):
         if not entry.is_done or not item.name:
             return None
-        # Services refuse arguments that are not JSON, and after that also the output of the call.
+        # Services refuse a call whose arguments are not JSON, and then also the output of the call.
         arguments = item.arguments if _is_json(item.arguments) else "{}"
         return attrs.evolve(item, arguments=arguments, status=None, extra={})
     if isinstance(item, FunctionCallOutput):
@@ -138,7 +138,7 @@ def _part(part: ContentPart, heard_share: float) -> ContentPart | None:
 
 
 def heard_text(text: str, share: float) -> str:
-    """Estimate which whole words were heard, by the heard share of the characters."""
+    """Return the whole words that were probably heard, if *share* of the audio was heard."""
     if share >= 1.0:
         return text
     end = round(len(text) * share)
@@ -150,5 +150,5 @@ def heard_text(text: str, share: float) -> str:
 def _is_between_words(before: str, after: str) -> bool:
     if after.isspace():
         return True
-    # In a script without spaces a text may end after each character with its marks.
+    # In a script without spaces, a text may end after any character and the marks of the character.
     return not (has_spaces_between(before, after) or unicodedata.category(after).startswith("M"))

@@ -74,7 +74,7 @@ class PendingReply:
         item_id: The item that the command is about; None for an update.
         is_watched: Whether a thread waits for the answer.
         event: The event that is the answer.
-        error: Why there is no such event: the service's refusal, a timeout or a lost connection.
+        error: The error if there is no such event: a refusal, a timeout or a lost connection.
     """
 
     kind: Request
@@ -161,7 +161,7 @@ class Requests:
 
     def match_error(self, error: ErrorInfo, *, is_opening: bool) -> Pending[Request] | None:
         """
-        Return the entry of the request that an error refuses; None if it refuses no request.
+        Return the entry of the request that an error refuses; None if the error refuses no request.
 
         While a session opens, an error without an event id refuses the settings of the session.
         """
@@ -175,7 +175,7 @@ class Requests:
         return found[0] if len(found) == 1 else None
 
     def refuse(self, entry: Pending[Request], error: ErrorInfo) -> PendingReply:
-        """End a command, which the service has refused, and return its pending answer."""
+        """End a command that the service has refused, and return the command's pending answer."""
         reply = self._resolve(entry)
         reply.error = service_error(error)
         return reply
@@ -193,7 +193,7 @@ class Requests:
 
     def accepted_before(self, moment: float) -> None:
         """
-        Complete the commands that were sent before *moment* and create items.
+        Complete the commands that create items and that were sent before *moment*.
 
         The service has answered a request that was sent at *moment*. So the service has accepted
         all items that the client sent before *moment*.
@@ -242,7 +242,7 @@ class Requests:
         return reply.is_watched if reply.kind is Request.ITEM else reply.is_unwatched_update
 
     def send_again(self, now: float, seconds: float) -> list[str]:
-        """Return the texts of the updates for a new connection. Each update has *seconds* again."""
+        """Return the updates for a new connection as texts. Restart their deadlines."""
         texts = []
         for entry, reply in self._replies.items():
             if reply.is_unwatched_update:

@@ -72,7 +72,7 @@ class ResponseQueue:
     Attributes:
         responses: The table of all responses.
         echoes_ids: Whether the service has repeated the metadata of a request.
-        is_paused: Whether no request may be sent now, since the service was busy with a response
+        is_paused: True while no request may be sent, because the service was busy with a response
             that the client does not know; see :meth:`refuse`.
     """
 
@@ -111,7 +111,7 @@ class ResponseQueue:
         return bool(self._waiting)
 
     def is_out_of_band(self, response_id: str) -> bool:
-        """Whether a response is out of band."""
+        """Return whether a response is out of band."""
         state = self.responses.get(response_id)
         return state is not None and state.is_out_of_band
 
@@ -236,14 +236,14 @@ class ResponseQueue:
 
     def interrupt(self, *, includes_queued: bool = True) -> tuple[list[str], list[ResponseState]]:
         """
-        Cancel the responses of the conversation, in progress and requested.
+        Cancel the responses of the conversation that are in progress or requested.
 
         Args:
             includes_queued: Whether requests that were not sent yet are cancelled too.
 
         Returns:
-            The ids of responses to cancel at the service, and the states of all responses that
-            are cancelled with this call.
+            The ids for which ``response.cancel`` must be sent, and the states of all responses that
+            this call has cancelled.
         """
         ids, states = [], []
         for state in self._in_progress:
@@ -257,7 +257,7 @@ class ResponseQueue:
             self.is_paused = False
         for request in self._sent.values():
             if not request.state.is_out_of_band and not request.state.is_cancelling:
-                # A response has no id before it begins, so the cancel is sent when it begins.
+                # A response has no id before its beginning, so the cancel is sent at its beginning.
                 request.state.is_cancelling = True
                 states.append(request.state)
         return ids, states

@@ -144,5 +144,5 @@ class ResponseText:
 
 
 def _rest(whole: str, before: str) -> str:
-    """Return the end of *whole* that *before* lacks."""
+    """Return the part of *whole* after *before*; empty if *whole* does not begin with *before*."""
     return whole[len(before) :] if whole.startswith(before) else ""

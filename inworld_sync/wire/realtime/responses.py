@@ -42,7 +42,7 @@ CLIENT_EVENT_ID = "client_event_id"
 
 _FINAL = frozenset({"completed", "cancelled", "failed", "incomplete"})
 
-# Ended responses are kept so that their late messages are recognized.
+# At most this many ended responses are kept, so that their late messages are recognized.
 _MAX_ENDED = 64
 
 
@@ -58,7 +58,7 @@ class ResponseState:
         status: ``requested``, ``in_progress``, or the final ``completed``, ``cancelled``,
             ``failed`` or ``incomplete``.
         info: The service's last description of the response.
-        error: Why the request was refused, or None.
+        error: The error that ended the response or its request, or None.
         is_cancelling: Whether the client has cancelled the response.
         is_out_of_band: Whether the response was requested with ``conversation="none"``.
         is_presumed_over: Whether the response seems to have ended without ``response.done``, so
@@ -90,7 +90,7 @@ class ResponseState:
 
     @property
     def last_status(self) -> str:
-        """The final status of a response that turns out to have ended without ``response.done``."""
+        """The final status if the response has ended without ``response.done``."""
         if self.is_cancelling:
             return "cancelled"
         return "completed" if self.has_whole_items else "incomplete"
@@ -148,7 +148,7 @@ class Responses:
         return tuple(self._requests.values())
 
     def get(self, response_id: str) -> ResponseState | None:
-        """Return the response with an id, or None if the id is unknown or no longer kept."""
+        """Return the response with this id, or None if the id is unknown or no longer kept."""
         return self._active.get(response_id) or self._ended.get(response_id)
 
     def request(
@@ -232,7 +232,7 @@ class Responses:
         responses.
 
         Requests are kept, so that they can be sent again. The ids of responses are forgotten,
-        because another connection may use them again.
+        because another connection may use the same ids.
         """
         active = tuple(self._active.values())
         for state in active:
@@ -279,7 +279,7 @@ class Responses:
         return state
 
     def _claim(self, info: ResponseInfo, state: ResponseState | None) -> ResponseState | None:
-        """Return the request that a response names; None if another response has this request."""
+        """Return the request that a response names; None if the response already has a request."""
         request_id = info.metadata.get(CLIENT_EVENT_ID)
         if not isinstance(request_id, str) or (state is not None and state.request_id is not None):
             return None

@@ -83,7 +83,7 @@ def merge(
 ) -> JsonObject:
     """
     Merge *new* into a copy of *old*. Objects are merged field by field at all levels; other values
-    of *new* replace those of *old*.
+    of *new* replace the values of *old*.
 
     A new object replaces the old object as a whole if it has another ``type`` or is more than
     *levels* levels deep.

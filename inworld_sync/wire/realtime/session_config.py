@@ -1,5 +1,5 @@
 """
-The settings of a session as the REST interface has them.
+Defines the settings of a session in the form of the REST interface.
 
 Source: the schema ``SessionConfig`` of the OpenAPI text of the Realtime API.
 """
@@ -61,7 +61,7 @@ class TurnDetectionConfig(Setting):
     Attributes:
         type: With ``server_vad``, silence alone ends a turn. With ``semantic_vad``, the meaning of
             the words counts too. With ``none``, the application ends turns.
-        threshold: Audio counts as speech if its probability of speech is at least this, 0 to 1.
+        threshold: Audio counts as speech if the probability of speech is at least this, 0 to 1.
         silence_duration_ms: The duration of the silence that ends a turn.
     """
 
@@ -119,17 +119,17 @@ def _check_choice(_: object, field: attrs.Attribute[T], value: T) -> None:
 @attrs.frozen(kw_only=True)
 class SessionConfig(Setting):
     """
-    Settings of a session as the REST interface has them, with names in camelCase on the wire.
+    The settings of a session in the form of the REST interface, with camelCase names on the wire.
 
     A SessionConfig is the ``sessionConfig`` of an offer to ``POST /v1/realtime/webrtc``. A
     WebSocket session takes a :class:`Session`; :meth:`to_session` and :meth:`from_session` convert
-    between the two.
+    between both classes.
 
     Attributes:
         model: The language model, ``provider/model``.
         instructions: The system prompt.
-        temperature: 0 to 2.
-        max_tokens: 1 to 4096 for one response.
+        temperature: The temperature of the model, 0 to 2.
+        max_tokens: The largest number of tokens of one response, 1 to 4096.
         voice: A voice's id.
         input_audio_format: ``pcm16``, ``pcmu`` or ``pcma``.
         output_audio_format: The same values as for *input_audio_format*.
@@ -198,8 +198,8 @@ class SessionConfig(Setting):
         """
         Return the settings of a session.
 
-        The result has only the descriptions of functions for the model. The result has no
-        references to the Python functions.
+        The result has the descriptions of functions for the model, but no references to the Python
+        functions.
 
         Raises:
             ConfigError: A setting has no place in a :class:`SessionConfig`. The message names this

@@ -1,5 +1,5 @@
 """
-Reads the times of words, characters and phonemes in deltas of audio.
+Reads the times of words, characters and phonemes in audio deltas.
 
 A delta may have times in ``timestamp_info``, in the same form as in the TTS service. The names are
 in snake_case or in camelCase. The audio of an item is synthesized in several segments, and the
@@ -30,13 +30,14 @@ _NAMES = ("timestamp_info", "timestampInfo")
 # No item is a year long.
 _MAX_SECONDS = 31_536_000.0
 
-# The number of nested objects from ``timestamp_info`` to a phone.
+# The number of nested objects from ``timestamp_info`` down to an entry of ``phones``.
 _LEVELS = 4
 
-# Words of one segment may overlap by a rounding error.
+# Words of one segment may overlap by this much, because times are rounded.
 _OVERLAP_MS = 20.0
 
-# The last deltas of an item may arrive after the first deltas of the next item.
+# The times of this many items are kept, because the last deltas of an item may arrive after the
+# first deltas of the next item.
 _MAX_ITEMS = 8
 
 _Timed = TypeVar("_Timed", WordTime, CharacterTime, Phoneme)
@@ -183,7 +184,7 @@ class _Item:
 
 class SegmentTimes:
     """
-    Shifts the times of each segment, so that they count from the start of the item's audio.
+    Shifts the times of each segment, so that all times count from the start of the item's audio.
 
     A new segment begins when a time is earlier than the latest time so far. The new segment starts
     where the audio of its first delta with times starts. If this delta has no audio, the new

@@ -2,9 +2,9 @@
 Decides when a function call is complete, and when to request a response to the outputs.
 
 The name and the call id are in the call's item, and the arguments arrive in pieces or at once. Each
-of these three fields may be missing in a later message. A call is complete when its item is done or
-when its response is completed, whichever is first. A call without a name is complete only when its
-response is completed. A call without a name must be answered too.
+of these three fields may be missing in a later message. A call is complete as soon as its item is
+done or its response is completed. A call without a name is complete only when its response is
+completed. A call without a name must be answered too.
 ``response.function_call_arguments.done`` does not complete a call, because the service also sends
 this message when a response is interrupted.
 
