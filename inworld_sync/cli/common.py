@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import click
@@ -21,6 +22,7 @@ from inworld_sync.models.options import Limiter
 
 __all__ = [
     "ERRORS",
+    "NewFile",
     "client_options",
     "is_given",
     "json_text",
@@ -65,6 +67,26 @@ def verbose_option(function: F) -> F:
         is_flag=True,
         help="Show the messages of the connection on standard error, without audio and keys.",
     )(function)
+
+
+class NewFile(click.Path):
+    """The path of a file that a command writes. The folder of the file must exist."""
+
+    def __init__(self, path_type: type[str | Path] = Path) -> None:
+        super().__init__(dir_okay=False, allow_dash=path_type is str, path_type=path_type)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path, or raise a usage error before the command does anything."""
+        path = super().convert(value, param, ctx)
+        folder = Path(os.fsdecode(path)).parent
+        if not folder.is_dir():
+            self.fail(f"the folder {str(folder)!r} does not exist", param, ctx)
+        return path
 
 
 def is_given(name: str) -> bool:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inworld_sync.auth import API_KEY_VARIABLE
-from inworld_sync.cli.common import ERRORS, print_json
+from inworld_sync.cli.common import ERRORS, NewFile, print_json
 from inworld_sync.cli.output import SpeechOutput
 from inworld_sync.client import Inworld
 from inworld_sync.errors import ConfigError, printable
@@ -25,7 +25,7 @@ SENTENCE = "Hello! I am a voice from this machine, and you need no account to he
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     default=Path("inworld-demo.wav"),
     show_default=True,
     help="The WAV file to write.",

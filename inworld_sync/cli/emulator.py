@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from inworld_sync.audio.whole_file import WholeFile
-from inworld_sync.cli.common import print_json
+from inworld_sync.cli.common import NewFile, print_json
 from inworld_sync.errors import ConfigError, printable
 
 _CA_FILE = Path("inworld-emulator-ca.pem")
@@ -25,7 +25,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--tls", is_flag=True, help="Serve TLS with a certificate made for this run.")
 @click.option(
     "--ca-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     help=f"With --tls: the file for the certificate (default {_CA_FILE}).",
 )
 @click.option("--api-key", help="Key that clients must send; random by default.")

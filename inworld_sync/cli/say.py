@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from inworld_sync.cli.common import (
+    NewFile,
     client_options,
     open_client,
     print_json,
@@ -38,7 +39,10 @@ _LONG_CHARACTERS = 500
     help="Speak the content of this text file.",
 )
 @click.option(
-    "-o", "--output", help="File, or - for standard output; by default the speaker plays."
+    "-o",
+    "--output",
+    type=NewFile(str),
+    help="File, or - for standard output; by default the speaker plays.",
 )
 @click.option(
     "--format",
@@ -53,7 +57,7 @@ _LONG_CHARACTERS = 500
 @click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the normal rate.")
 @click.option(
     "--visemes",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=NewFile(),
     help="Write the mouth shapes to this file: .json, .tsv or .xml of Rhubarb, or .dat of Moho.",
 )
 @click.option(
@@ -96,8 +100,6 @@ def command(
         raise click.UsageError(
             f"--visemes must end in {', '.join(_VISEME_SUFFIXES)}, got {str(visemes)!r}"
         )
-    if visemes is not None and not visemes.parent.is_dir():
-        raise click.UsageError(f"--visemes: the folder {str(visemes.parent)!r} does not exist")
     audio = AudioConfig(encoding_of(output, file_format), rate, speaking_rate=speed)
     spoken = _read(text, file)
     sink = SpeechOutput(output, audio, file_format)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from inworld_sync.cli.common import client_options, open_client, verbose_option
+from inworld_sync.cli.common import NewFile, client_options, open_client, verbose_option
 from inworld_sync.cli.talk_screen import Screen
 from inworld_sync.cli.talk_sound import (
     RATE_HZ,
@@ -40,7 +40,7 @@ _Tool = ToolFunction[..., object]
     "--say", "texts", multiple=True, metavar="TEXT", help="Send this as a turn; may be repeated."
 )
 @click.option("--typed", is_flag=True, help="Type instead of speaking.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
+@click.option("-o", "--output", type=NewFile(str), metavar="FILE",
               help="WAV file for the assistant's speech, instead of the speaker.")  # fmt: skip
 @click.option("--voice", help="Voice of the assistant; by default the service decides.")
 @click.option("--instructions", help="Instructions for the assistant.")

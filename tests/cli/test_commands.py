@@ -378,3 +378,28 @@ def test_failures(run: Run, arguments: list[str], status: int, words: str) -> No
     assert done.err.startswith("inworld-sync: ")
     assert words in done.err
     assert 1 == done.err.count("\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo", "-o", "none/a.wav"),
+        ("emulator", "--tls", "--ca-file", "none/a.pem"),
+        ("say", "Hi.", "-o", "none/a.wav"),
+        ("say", "Hi.", "-o", "a.wav", "--visemes", "none/a.json"),
+        ("talk", "--say", "Hi.", "-o", "none/a.wav"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_in_a_folder_that_does_not_exist(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    """If the folder of an output file is missing, a command names the option and does nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("INWORLD_BASE_URL", "http://127.0.0.1:9")
+    done = run(*arguments)
+
+    assert 2 == done.status
+    assert f"'{arguments[-2]}'" in done.err
+    assert "the folder 'none' does not exist" in done.err
+    assert [] == list(tmp_path.iterdir())

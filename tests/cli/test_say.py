@@ -288,16 +288,6 @@ def test_wrong_suffix_of_visemes(say: Callable[..., Done], tmp_path: Path) -> No
     assert [] == list(tmp_path.iterdir())
 
 
-def test_visemes_in_a_folder_that_does_not_exist(say: Callable[..., Done], tmp_path: Path) -> None:
-    """If the folder of --visemes does not exist, the command fails before anything is sent."""
-    where = tmp_path / "none" / "a.tsv"
-    done = say("One two.", "-o", str(tmp_path / "a.wav"), "--visemes", str(where))
-
-    assert 2 == done.status
-    assert "does not exist" in done.err
-    assert [] == list(tmp_path.iterdir())
-
-
 def test_settings(say: Callable[..., Done], tmp_path: Path) -> None:
     """The service gets the voice, the model and the sample rate of the options."""
     path = tmp_path / "a.wav"
