@@ -104,7 +104,7 @@ def test_noise_suppression_without_a_speaker(sound_card: SoundCard) -> None:
 
 
 def test_another_speaker_device(sound_card: SoundCard) -> None:
-    """After the speaker was unplugged, the audio of the new device is the reference."""
+    """After the speaker was unplugged, the canceller gets the audio of the new device."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ, echo=speaker) as microphone:

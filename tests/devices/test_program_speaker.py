@@ -1,5 +1,5 @@
 """
-A speaker that plays with a program of the system.
+A speaker that plays audio with a program of the system, such as ``paplay``.
 
 This test replaces the programs with scripts, because no sound system runs here. A script records
 its arguments, and records its input as soon as the input arrives, like a player without a buffer.
@@ -162,7 +162,7 @@ def test_several_utterances(programs: Programs) -> None:
 
 
 def test_the_order_of_the_programs(programs: Programs) -> None:
-    """The first installed program is used, in the order of the documentation."""
+    """Of the installed programs, the first in the order of the documentation is used."""
     for name in ("aplay", "mpv", "paplay"):
         programs.install(name)
 

@@ -54,7 +54,7 @@ ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """
-    Make reconnects quick, and shorten the wait for a final transcript after the usage.
+    Make reconnects quick, and shorten the wait for final transcripts after the last message.
 
     Other tests check the real times.
     """
