@@ -78,7 +78,7 @@ class TtsClient:
     def is_silent(self, done: Callable[[], None]) -> bool:
         """
         Call *done*, which requests an answer for context "probe" (see :meth:`ask`). Return whether
-        this answer is the next message, so that no earlier request has an answer.
+        this answer is the next message. If so, the earlier requests have no answer.
         """
         done()
         return self.result()["contextId"] == "probe"
