@@ -132,7 +132,7 @@ def test_the_speaker_is_closed(sound_card: SoundCard) -> None:
 
 
 def test_a_conversation_removes_the_echo(sound_card: SoundCard) -> None:
-    """A conversation turns on echo removal of an open microphone, and no audio is lost."""
+    """A conversation turns on echo removal of a microphone, even if audio was already read."""
     sound_card.microphone = b"\x07\x00" * RATE_HZ
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ, block_ms=10) as microphone:
         before = read(microphone, 50)

@@ -172,7 +172,7 @@ def test_filler() -> None:
 
 
 def test_no_filler_on_the_first_reply() -> None:
-    """The first reply has no filler by default."""
+    """By default, only the first reply has no filler."""
     options = {"enabled": True, "initial_wait_timeout_ms": 0}
     with server_with(reply_delay_ms=30) as server, open_realtime(server) as client:
         client.update(output_modalities=["text"], providerData={"responsiveness": options})

@@ -1,4 +1,4 @@
-"""With every fault of its connections, an STT stream returns each word exactly once."""
+"""After lost connections, an STT stream returns each word exactly once, or ends with an error."""
 
 from __future__ import annotations
 
@@ -520,7 +520,11 @@ def test_turns_without_an_end():
 
 
 def test_silent_at_the_end():
-    """If only the usage is missing, the transcript is complete and returned after the timeout."""
+    """
+    If only the usage is missing, close() returns the transcript after its timeout.
+
+    If the final transcript is missing too, close() raises an error.
+    """
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 

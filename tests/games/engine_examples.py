@@ -67,7 +67,7 @@ def run(*command: str) -> None:
 
 
 def check_godot(place: Path) -> None:
-    """Check that the GDScript can be parsed."""
+    """The GDScript can be parsed."""
     [code] = blocks("gdscript")
     file = place / "voice.gd"
     file.write_text(code)
@@ -75,7 +75,7 @@ def check_godot(place: Path) -> None:
 
 
 def check_unity(place: Path) -> None:
-    """Check that the C# compiles."""
+    """The C# compiles."""
     [code] = blocks("csharp")
     file = place / "InworldVoice.cs"
     file.write_text(code)
@@ -84,7 +84,7 @@ def check_unity(place: Path) -> None:
 
 
 def check_unreal(place: Path) -> None:
-    """Check that the C++ compiles."""
+    """The C++ compiles."""
     [code] = blocks("cpp")
     for header in _UNREAL_HEADERS:
         file = place / header
@@ -98,7 +98,7 @@ def check_unreal(place: Path) -> None:
 
 def check_renpy(_: Path) -> None:
     """
-    Check that the module for Ren'Py gets the audio of a line, and that the script compiles.
+    The module for Ren'Py gets the audio of a line, and the Python code in the script compiles.
     """
     module, script = blocks("renpy")
     names: dict[str, Any] = {}
