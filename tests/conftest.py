@@ -41,7 +41,7 @@ def away_from_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="session")
 def audio_processing() -> None:
-    """Load the library of echo cancellation. It keeps two sockets until the process ends."""
+    """Load the library of echo cancellation, so that its two sockets do not count as left open."""
     Processor(16_000, cancel_echo=True, noise_suppression=False, auto_gain=False, delay_ms=0)
 
 

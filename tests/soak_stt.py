@@ -122,7 +122,7 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--rate", type=float, default=5000.0, help="chunks a second")
+    parser.add_argument("--rate", type=float, default=5000.0, help="limit of chunks per second")
     parser.add_argument("--cuts", type=int, default=0, help="how many times to cut the connection")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -144,6 +144,7 @@ def test_a_long_loss() -> None:
 
 
 def test_a_new_source_begins_a_new_stream() -> None:
+    """If another source sends packets, their audio is decoded from the first packet on."""
     packets = OpusPackets(logging.getLogger("test"))
     for source, first in ((1, 500), (2, 40_000)):
         for number, payload in enumerate(opus(20)):

@@ -1,4 +1,4 @@
-"""The quietest position of audio is found, so that the audio can be cut there."""
+"""The middle of the quietest part of audio is found, so that the audio can be cut there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inworld_sync.audio.quiet import quietest_sample
 
 
 def reference(samples: list[int]) -> int:
-    """Return the quietest position by trying every position."""
+    """Compare all parts that are 30 % of the audio; return the middle of the quietest part."""
     size = len(samples) * 3 // 10
     energies = [
         sum(value * value for value in samples[at : at + size])
@@ -28,7 +28,7 @@ def test_quietest(length: int, seed: int) -> None:
 
 
 def test_first_of_equals() -> None:
-    """In silence, the position is near the start."""
+    """In silence, all parts are equally quiet, and the middle of the first part is returned."""
     assert 150 == quietest_sample(bytes(2000))
 
 

@@ -120,7 +120,7 @@ def test_header(rate: int, channels: int) -> None:
 
 
 def test_header_of_a_stream() -> None:
-    """The header of a stream with unknown length contains a length of 4 GiB."""
+    """If the length is unknown, both lengths in the header have the largest value, 4 GiB."""
     header = wav.header(24000)
 
     assert (header[4:8], header[40:44]) == (b"\xff" * 4, b"\xff" * 4)
@@ -237,7 +237,7 @@ class TestWavWriter:
 
     @pytest.mark.parametrize("mode", ["ab", "r+b"])
     def test_file_with_content(self, tmp_path: Path, mode: str) -> None:
-        """A file keeps its earlier content. In append mode, the new header has no length."""
+        """The earlier content is kept. In append mode, the header declares an unknown length."""
         path = tmp_path / "a"
         path.write_bytes(b"before")
         with path.open(mode) as file:
@@ -249,7 +249,7 @@ class TestWavWriter:
         assert b"before" + wav.header(24000, 1, length) + PCM == path.read_bytes()
 
     def test_gzip(self, tmp_path: Path) -> None:
-        """In a gzip file, the header cannot be rewritten, so the header has no length."""
+        """The header in a gzip file cannot be rewritten, so it declares an unknown length."""
         with gzip.open(tmp_path / "a.gz", "wb") as file, wav.WavWriter(file, 24000) as writer:
             writer.write(PCM)
 
@@ -296,7 +296,7 @@ class TestWavWriter:
         assert len(file.getvalue()) == 206
 
     def test_pipe(self) -> None:
-        """If the output cannot seek, the header has no length."""
+        """If the output cannot seek, the header declares an unknown length."""
         receive, send = os.pipe()
         with open(receive, "rb") as reader:  # noqa: PTH123
             with open(send, "wb") as pipe, wav.WavWriter(pipe, 24000) as writer:  # noqa: PTH123

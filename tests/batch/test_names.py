@@ -51,7 +51,7 @@ def test_names(template: str, name: str) -> None:
     ],
 )
 def test_wrong_names(template: str, fields: dict[str, str], message: str) -> None:
-    """A name that leads out of the folder, or that a system does not allow, raises an error."""
+    """A name that leads out of the folder, or that an operating system refuses, raises an error."""
     with pytest.raises(ConfigError, match=message):
         output_name(template, {**FIELDS, **fields}, "line 1")
 

@@ -208,7 +208,7 @@ def test_emulator(start: Start, end: signal.Signals, status: int) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send")
 def test_signals_arrive_under_nohup(start: Start) -> None:
-    """SIGINT ends a command that a test starts, even if nohup makes pytest ignore SIGINT."""
+    """SIGINT ends a command that a test starts, even if pytest was started to ignore SIGINT."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process = start("emulator", "--json")
@@ -236,7 +236,7 @@ def test_emulator_as_text(start: Start) -> None:
 
 
 def test_emulator_with_a_chat_endpoint(start: Start) -> None:
-    """With --chat-url, the client gets the error of the chat endpoint."""
+    """If the endpoint of --chat-url refuses a request, the client gets its error."""
     with Emulator() as not_a_chat:
         process = start("emulator", "--chat-url", not_a_chat.url, "--json")
         facts = read_object(process)
@@ -306,7 +306,7 @@ def test_ctrl_c_during_the_imports() -> None:
 
 
 def test_help_imports_no_large_module() -> None:
-    """--help imports neither the emulator nor numpy."""
+    """--help imports neither numpy nor a WebSocket library, which the emulator needs."""
     program = (
         "import sys; from inworld_sync.cli import run\n"
         "try: run(['--help'])\n"

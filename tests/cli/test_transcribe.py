@@ -461,7 +461,7 @@ def stopping(run: Run) -> Iterator[Callable[..., Done]]:
 
 def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
     """
-    If the service stops, the finished turns are printed, and then one message. The status is 4.
+    If the service sends no more, the finished turns are printed, then one message. The status is 4.
     """
     path = wav(tmp_path / "a.wav", LOUD)
     done = stopping(path)
@@ -473,7 +473,7 @@ def test_service_stops(stopping: Callable[..., Done], tmp_path: Path) -> None:
 
 
 def test_service_stops_with_several_files(stopping: Callable[..., Done], tmp_path: Path) -> None:
-    """If the service stops, the result of each file has the finished turns and the error."""
+    """If the service sends no more, each file's result has the finished turns and the error."""
     path, output = wav(tmp_path / "a.wav", LOUD), tmp_path / "out"
     rows = json.loads(stopping("--json", path, wav(tmp_path / "b.wav", LOUD)).out)
     assert ["w1", "w1"] == [row["text"] for row in rows]

@@ -104,7 +104,7 @@ def test_noise_suppression_without_a_speaker(sound_card: SoundCard) -> None:
 
 
 def test_another_speaker_device(sound_card: SoundCard) -> None:
-    """After the speaker was unplugged, the audio of the new device is the reference."""
+    """After the speaker was unplugged, the canceller gets the audio of the new device."""
     sound_card.plug_in("headset")
     sound_card.look()
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ, echo=speaker) as microphone:
@@ -132,7 +132,7 @@ def test_the_speaker_is_closed(sound_card: SoundCard) -> None:
 
 
 def test_a_conversation_removes_the_echo(sound_card: SoundCard) -> None:
-    """A conversation turns on echo removal of an open microphone, and no audio is lost."""
+    """A conversation turns on echo removal of a microphone, even if audio was already read."""
     sound_card.microphone = b"\x07\x00" * RATE_HZ
     with Speaker(PLAYED_HZ) as speaker, Microphone(RATE_HZ, block_ms=10) as microphone:
         before = read(microphone, 50)

@@ -1,5 +1,5 @@
 """
-A speaker that plays with a program of the system.
+A speaker that plays audio with a program of the system, such as ``paplay``.
 
 This test replaces the programs with scripts, because no sound system runs here. A script records
 its arguments, and records its input as soon as the input arrives, like a player without a buffer.
@@ -133,7 +133,7 @@ def test_samples_are_streamed(programs: Programs, name: str, arguments: list[str
 
 @pytest.mark.parametrize("name", ["afplay", "powershell"])
 def test_files_are_played(programs: Programs, name: str) -> None:
-    """A program that cannot read a pipe gets a WAV file of each utterance. The file is removed."""
+    """A program that cannot read a pipe gets a WAV file of each utterance. Each file is removed."""
     programs.install(name)
     with ProgramSpeaker(RATE_HZ) as speaker:
         for _ in range(2):
@@ -162,7 +162,7 @@ def test_several_utterances(programs: Programs) -> None:
 
 
 def test_the_order_of_the_programs(programs: Programs) -> None:
-    """The first installed program is used, in the order of the documentation."""
+    """Of the installed programs, the first in the order of the documentation is used."""
     for name in ("aplay", "mpv", "paplay"):
         programs.install(name)
 
@@ -181,7 +181,7 @@ def test_no_program(programs: Programs) -> None:
 
 
 def test_a_program_that_fails(programs: Programs) -> None:
-    """If a program fails, the error has the program's standard error."""
+    """If a program fails, the exception has the text that it wrote to standard error."""
     programs.install("paplay", FAILING)
 
     def play(speaker: ProgramSpeaker) -> None:

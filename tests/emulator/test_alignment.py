@@ -1,4 +1,4 @@
-"""Spoken words are matched with written words, and a model returns durations."""
+"""Spoken words are matched with written words. A changed model also returns the ends of sounds."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ QUIRKS.append({name: value for quirk in QUIRKS[1:] for name, value in quirk.item
 
 @pytest.mark.parametrize("quirk", QUIRKS, ids=lambda quirk: " ".join(quirk)[:30] or "none")
 def test_quirks(quirk: dict[str, bool]) -> None:
-    """With any deviation of a service, users see the same conversation."""
+    """With any deviation of a service, users see the same conversation as without a deviation."""
     realtime = RealtimeSettings(**quirk)
     engine = engine_for(ScriptedRecognizer("What is the current time?"))
     session = Session(

@@ -172,7 +172,7 @@ def test_filler() -> None:
 
 
 def test_no_filler_on_the_first_reply() -> None:
-    """The first reply has no filler by default."""
+    """By default, only the first reply has no filler."""
     options = {"enabled": True, "initial_wait_timeout_ms": 0}
     with server_with(reply_delay_ms=30) as server, open_realtime(server) as client:
         client.update(output_modalities=["text"], providerData={"responsiveness": options})
@@ -205,7 +205,7 @@ def test_rate_limit() -> None:
 
 
 def test_exhausted_session() -> None:
-    """A session whose resources are exhausted gets a message without type, and is closed."""
+    """If its resources are exhausted, a session gets a message without ``type``, and is closed."""
     with server_with(max_session_responses=1) as server, open_realtime(server) as client:
         client.ask("Hi there!")
         frame = client.receive()
@@ -217,7 +217,7 @@ def test_exhausted_session() -> None:
 
 
 def test_disconnect_during_a_reply() -> None:
-    """If a client disconnects during a reply, no thread keeps running."""
+    """If a client disconnects during a reply, no thread keeps running (see tests/conftest.py)."""
     with Emulator(synthesizer=ToneSynthesizer(), settings=Settings(pace=1)) as server:
         with open_realtime(server) as client:
             client.write("Count to 90.")

@@ -38,7 +38,7 @@ AUTO_MODE = [
 @pytest.mark.parametrize(("texts", "expected"), AUTO_MODE)
 def test_auto_mode(client: TtsClient, texts: list[str], expected: list[int]) -> None:
     """
-    With autoMode, ended sentences are spoken at once, and flushCompleted ends each generation.
+    With autoMode, complete sentences are spoken at once, and flushCompleted ends each generation.
     """
     client.create(autoMode=True)
     for text in texts:

@@ -24,7 +24,7 @@ BUFFER = "output_audio_buffer"
 # The simulated user speaks each text as a tone of this frequency.
 HELLO_HZ, COUNT_HZ = 400, 800
 WORDS = {HELLO_HZ: "hello", COUNT_HZ: "Count to ninety."}
-# Opus changes the start and the end of a tone, so measured durations differ by up to this time.
+# Opus changes the start and the end of a tone. A measured duration is wrong by up to this time.
 EDGE_SECONDS = 0.04
 
 

@@ -22,7 +22,8 @@ from inworld_sync.sessions.stt import completion, delivery
 from support.spoken_words import RATE_HZ, NumberedRecognizer, NumberedVad, spoken_turns
 
 PCM, SAID = spoken_turns(2, 3, 1)
-# Each turn has a start, a stop and a final transcript. There are also partials and the usage.
+# Three turns with a start, a stop and a final transcript, at least one partial transcript, and the
+# usage, which is the last message of a stream.
 FEWEST_MESSAGES = 11
 
 # After each of these faults, a stream continues on the same connection.
@@ -68,7 +69,7 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Make reconnects quick, and shorten the wait for a final transcript after the usage."""
+    """Make reconnects quick, and shorten the wait for final transcripts after the last message."""
     monkeypatch.setattr(delivery, "_FIRST_DELAY_SECONDS", 0.01)
     monkeypatch.setattr(completion, "_AFTER_USAGE_SECONDS", 0.1)
 
@@ -157,9 +158,10 @@ def test_replaced_connection(iw, hasty, server, message_count, fault):
 @pytest.mark.parametrize("fault", ENDING)
 def test_fatal(iw, server, message_count, fault):
     """
-    A fatal fault raises a typed error. The transcript of the error's audio has the missing words.
+    A fatal fault raises a typed error, which has a transcript and the audio without a transcript.
 
-    Without times of words, this audio also has some words that the transcript has.
+    If this audio is transcribed, both transcripts together have all words. Without times of words,
+    some words are in both transcripts.
     """
     for after in range(message_count):
         server.faults.add(f"{fault}@{after}")
@@ -195,7 +197,8 @@ def test_lost_messages(iw, server, message_count, fault):
     If a message is not sent or cannot be read, at most the words of this message are lost.
 
     If the end of the last turn is missing, the audio of this turn is sent again. If the final
-    transcript of an earlier turn is missing, the client cannot know that the turn existed.
+    transcript of an earlier turn is missing, the client does not notice this, because the final
+    transcript of the next turn ends both turns.
     """
     turns = ["w1 w2", "w3 w4 w5", "w6"]
     texts = []

@@ -1,4 +1,4 @@
-"""With every fault of its connections, an STT stream returns each word exactly once."""
+"""After lost connections, an STT stream returns each word exactly once, or ends with an error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ ENDS = ["hang_up", "reset", "send_close", "fail", "half_a_frame"]
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch):
     """
-    Make reconnects quick, and shorten the wait for a final transcript after the usage.
+    Make reconnects quick, and shorten the wait for final transcripts after the last message.
 
     Other tests check the real times.
     """
@@ -520,7 +520,11 @@ def test_turns_without_an_end():
 
 
 def test_silent_at_the_end():
-    """If only the usage is missing, the transcript is complete and returned after the timeout."""
+    """
+    If only the usage is missing, close() returns the transcript after its timeout.
+
+    If the final transcript is missing too, close() raises an error.
+    """
     pcm, said = spoken_turns(2)
     for moment, complete in (("usage", True), ("final", False)):
 

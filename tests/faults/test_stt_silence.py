@@ -267,7 +267,7 @@ def test_closes_after_silence() -> None:
 
 
 def test_stops_after_a_reconnect() -> None:
-    """Audio that is sent again needs a new answer, even if the audio already had a transcript."""
+    """Audio that is sent again needs an answer, even if the end of its speech was reported."""
 
     def hook(connection: SttConnectionScript, moment: str) -> None:
         if connection.number == 1 and (moment, connection.counts[moment]) == ("chunk", 10):

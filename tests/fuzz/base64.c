@@ -1,5 +1,6 @@
 /*
- * libFuzzer driver: base64 encoding and decoding, on every level of this machine.
+ * libFuzzer driver: base64 encoding and decoding, on every level of this machine. A level is a
+ * set of instructions, such as AVX2.
  *
  * Invariant: for any input, each level has the same result as the slow reference below. The
  * kernels access only their arguments. Each argument is in a block of exactly its size.

@@ -71,9 +71,15 @@ def fuzz(driver: str, seconds: int, place: Path, *, keep: bool) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz the C core.")
-    parser.add_argument("drivers", nargs="*", help=f"from {', '.join(DRIVERS)}; default: all")
-    parser.add_argument("--seconds", type=int, default=600, help="how long each driver runs")
-    parser.add_argument("--keep", action="store_true", help="add new inputs to the corpus")
+    parser.add_argument(
+        "drivers", nargs="*", help=f"the drivers to run: {', '.join(DRIVERS)}; by default all"
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=600, help="how many seconds each driver runs"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="add a minimal set of the new inputs to the corpus"
+    )
     arguments = parser.parse_args()
     drivers = arguments.drivers or DRIVERS
     if not set(drivers) <= set(DRIVERS):

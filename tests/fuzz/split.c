@@ -1,5 +1,6 @@
 /*
- * libFuzzer driver: audio in JSON messages, on every level of this machine.
+ * libFuzzer driver: audio in JSON messages, on every level of this machine. A level is a set of
+ * instructions, such as AVX2.
  *
  * Invariants for any input:
  * - each level has the same result

@@ -233,7 +233,7 @@ def run(cycles: int, *, is_plain: bool) -> None:
     if host.returncode or len(rows) != cycles:
         raise SystemExit(f"the host ended with status {host.returncode} after {len(rows)} cycles")
     if min(heard for _, heard, _ in rows) < 4000:
-        raise SystemExit("a cycle has heard less speech than the line has")
+        raise SystemExit("a cycle has played less speech than the line has")
     growth_mib = (rows[-1][2] - rows[len(rows) // 2][2]) / 1024
     per_cycle_mib = growth_mib / max(len(rows) - len(rows) // 2, 1)
     _show(

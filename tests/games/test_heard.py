@@ -30,7 +30,8 @@ def test_a_dry_device_stops_at_the_last_frame() -> None:
 
 def test_a_slow_clock_of_the_game_is_corrected() -> None:
     """
-    If the game counts too little time, the position still stays near the frames that were read.
+    If the game counts too little time, the position is corrected. It is behind the frames that were
+    read by at most the latency and two blocks.
     """
     clock = HeardClock(1000, latency_ms=20)
     for _ in range(100):

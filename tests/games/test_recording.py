@@ -27,7 +27,8 @@ def words(*times: tuple[str, float, float]) -> list[WordTime]:
 
 def test_times_between_words() -> None:
     """
-    Times inside and between words are interpolated. Times before and after all words are shifted.
+    Times inside and between words are interpolated. A time before the first word, or after the last
+    word, is shifted by as much as this word.
     """
     spoken = words(("One,", 100, 200), ("two.", 300, 400))
     heard = words(("one", 1000, 1200), ("two", 1500, 1600))

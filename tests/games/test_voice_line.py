@@ -52,7 +52,7 @@ def started(latency_ms: float = 0) -> VoiceLine:
 
 @pytest.fixture
 def line() -> Iterator[VoiceLine]:
-    """A started line of existing speech."""
+    """Yield a started line of existing speech."""
     with started() as line:
         yield line
 

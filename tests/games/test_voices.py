@@ -104,7 +104,7 @@ def test_no_handler_is_left_out_at_the_end() -> None:
 
 
 def test_each_voice_gets_its_turn() -> None:
-    """With a budget of 0, no voice keeps the other voices from running their handlers."""
+    """With a budget of 0, the voices take turns, so the handlers of every voice run."""
     calls: list[str] = []
     with Voices() as voices:
         for name in "ab":

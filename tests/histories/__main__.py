@@ -31,9 +31,9 @@ def main() -> int:
     """Run the histories that the command line selects. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--service", choices=sorted(HISTORIES), action="append")
-    parser.add_argument("--count", type=int, default=10_000, help="histories of each service")
+    parser.add_argument("--count", type=int, default=10_000, help="number of histories per service")
     parser.add_argument("--seed", type=int, default=0, help="the seed of the first history")
-    parser.add_argument("--parallel", type=int, default=16, help="histories at a time")
+    parser.add_argument("--parallel", type=int, default=16, help="histories at the same time")
     arguments = parser.parse_args()
     faulthandler.enable()
     # The faults of the service are intended, so they are not logged.

@@ -29,7 +29,7 @@ class Disturbance:
     Attributes:
         counts: How many messages had each fault.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, seed: int) -> None:

@@ -180,11 +180,11 @@ static void *ask(void *argument)
         if (heard < last)
             fail("the heard count decreased", (long long)heard, (long long)last);
         if (heard > taken)
-            fail("heard count exceeds pulled", (long long)heard, (long long)taken);
+            fail("heard count exceeds pulled count", (long long)heard, (long long)taken);
         last = heard;
         iw_speaker_level(speaker, until_ns > 50000000 ? until_ns - 50000000 : 0, until_ns, &level);
         if (level.energy > level.samples * ((uint64_t)level.peak * level.peak))
-            fail("energy exceeds the peak's", (long long)level.energy, level.peak);
+            fail("the energy is too high for the peak", (long long)level.energy, level.peak);
         sched_yield();
     }
     return NULL;

@@ -68,20 +68,21 @@ static void put_in(struct run *run, struct voice *voice)
     doing = "set";
     memset(voice, 0, sizeof *voice);
     voice->item = 1;
-    require(iw_playout_create(&voice->playout, &config) == IW_OK, "a valid config");
+    require(iw_playout_create(&voice->playout, &config) == IW_OK, "a valid config was refused");
     if (some(run, 8) > 0)
-        require(iw_track_create(&voice->track, run->config.sample_rate_hz) == IW_OK, "a track");
+        require(iw_track_create(&voice->track, run->config.sample_rate_hz) == IW_OK,
+                "the track was not created");
     require(iw_mixer_set(run->mixer, (size_t)(voice - run->voices), voice->playout,
                          voice->track) == IW_OK,
-            "a place");
+            "a valid place was refused");
 }
 
 static void take_out(struct run *run, struct voice *voice)
 {
     doing = "remove";
     require(iw_mixer_set(run->mixer, (size_t)(voice - run->voices), NULL, NULL) == IW_OK,
-            "a place");
-    require(iw_mixer_turn(run->mixer) % 2 == 0, "the turn is odd, but nobody pulls");
+            "a valid place was refused");
+    require(iw_mixer_turn(run->mixer) % 2 == 0, "the turn is odd, but no thread pulls");
     iw_playout_destroy(voice->playout);
     iw_track_destroy(voice->track);
     memset(voice, 0, sizeof *voice);
@@ -170,8 +171,9 @@ static void check_level(struct run *run)
 
     iw_speaker_level(run->speaker, run->now_ns > 50000000 ? run->now_ns - 50000000 : 0,
                      run->now_ns, &level);
-    require(level.peak <= 32768 && level.samples <= run->played, "a level");
-    require(level.energy <= level.samples * ((uint64_t)level.peak * level.peak), "an energy");
+    require(level.peak <= 32768 && level.samples <= run->played, "the level is out of range");
+    require(level.energy <= level.samples * ((uint64_t)level.peak * level.peak),
+            "the energy is too high for the peak");
 }
 
 static void pull(struct run *run)
@@ -187,7 +189,8 @@ static void pull(struct run *run)
         run->played += frames;
         check_level(run);
     } else {
-        require(iw_mixer_pull(run->mixer, out, frames, run->now_ns) <= frames, "much sound");
+        require(iw_mixer_pull(run->mixer, out, frames, run->now_ns) <= frames,
+                "more frames are audio than were pulled");
         check_output(run, out, frames);
     }
     free(out);
@@ -243,8 +246,8 @@ static void start(struct run *run)
     };
     run->now_ns = 1000000000 + some(run, 1u << 30);
     doing = "create";
-    require(iw_mixer_create(&run->mixer, &run->config) == IW_OK, "a valid config");
-    require(iw_gate_create(&run->gate) == IW_OK, "a gate");
+    require(iw_mixer_create(&run->mixer, &run->config) == IW_OK, "a valid config was refused");
+    require(iw_gate_create(&run->gate) == IW_OK, "the gate was not created");
     if (run->config.channels == 1 && run->config.output_format == IW_PLAYOUT_S16) {
         struct iw_speaker_config config = {
             .sample_rate_hz = run->config.sample_rate_hz,
@@ -253,7 +256,7 @@ static void start(struct run *run)
         };
 
         require(iw_speaker_create(&run->speaker, run->mixer, run->gate, &config) == IW_OK,
-                "a valid speaker");
+                "a valid config of a speaker was refused");
     }
 }
 

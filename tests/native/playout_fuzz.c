@@ -151,7 +151,7 @@ static void take_events(struct run *run)
     count = iw_playout_poll(run->playout, events, capacity,
                             iw_playout_pulled(run->playout) + 100 -
                                 (int64_t)size_below(&run->source, 4000));
-    require(count >= 0 && (size_t)count <= capacity, "a count");
+    require(count >= 0 && (size_t)count <= capacity, "the count of events is out of range");
     for (ptrdiff_t i = 0; i < count; i++) {
         require(events[i].type >= IW_PLAYOUT_ITEM_STARTED && events[i].type <= IW_PLAYOUT_SKIP,
                 "the event is unknown");
@@ -182,9 +182,11 @@ static void clear(struct run *run)
 
     doing = "clear";
     count = iw_playout_clear(run->playout, cleared, capacity, size_below(&run->source, 2000));
-    require(count == IW_NO_ROOM || (count >= 0 && (size_t)count <= capacity), "a count");
+    require(count == IW_NO_ROOM || (count >= 0 && (size_t)count <= capacity),
+            "the count of cleared items is out of range");
     for (ptrdiff_t i = 0; i < count; i++) {
-        require(cleared[i].heard_frames <= cleared[i].received_frames, "heard > received");
+        require(cleared[i].heard_frames <= cleared[i].received_frames,
+                "more was heard than received");
         require(iw_playout_push(run->playout, NULL, 0, cleared[i].item, IW_PLAYOUT_END_OF_ITEM,
                                 run->now_ns) == IW_STALE,
                 "a cleared item accepts audio");
@@ -211,7 +213,8 @@ static void ask(struct run *run)
     iw_playout_stats(run->playout, &stats);
     require(stats.state <= IW_PLAYOUT_DRAINED, "the state is unknown");
     require(stats.pulled_frames == run->pulled, "pulled frames were not counted");
-    require(isfinite(stats.target_delay_ms) && isfinite(stats.delay_ms), "a delay");
+    require(isfinite(stats.target_delay_ms) && isfinite(stats.delay_ms),
+            "a delay is not a finite number");
     /* Lost packets count as queued frames, up to the largest jump of timestamps. */
     require(stats.queued_frames <=
                 (uint64_t)run->config.capacity_ms * run->config.sample_rate_hz / 1000 +
@@ -267,7 +270,8 @@ static void start(struct run *run)
     run->timestamp = (uint32_t)(UINT32_MAX - below(&run->source, 20000));
     run->sequence = (uint16_t)(UINT16_MAX - below(&run->source, 20));
     doing = "create";
-    require(iw_playout_create(&run->playout, &run->config) == IW_OK, "a valid config");
+    require(iw_playout_create(&run->playout, &run->config) == IW_OK,
+            "a valid config was refused");
 }
 
 static void run_once(struct source source, uint64_t calls)

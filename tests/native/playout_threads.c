@@ -4,7 +4,7 @@
  *
  *   cc -O1 -g -std=c11 -pthread -fsanitize=thread -Icsrc tests/native/playout_threads.c
  *      $(find csrc -name "*.c") -lm -o playout_threads
- *   ./playout_threads [clears] [seed] [stretch] [pull frames at most]
+ *   ./playout_threads [clears] [seed] [stretch (0 or 1)] [frames of the largest pull]
  *
  * The producer pushes frames whose value is their position in the stream. The consumer pulls in
  * simulated time, as fast as possible, and records the frames. The controller clears, polls and
@@ -146,7 +146,7 @@ static void note_values(const float *out, const struct iw_playout_part *part, si
         int64_t expected = part->position + (int64_t)i;
 
         if (i >= mixed && frame_of(out[i], expected) != expected)
-            fail("value", expected, frame_of(out[i], expected));
+            fail("a frame has a wrong value", expected, frame_of(out[i], expected));
         note(expected);
     }
 }
@@ -237,11 +237,11 @@ static void ask(int64_t *last)
     if (position == IW_STALE)
         position = 0; /* nothing of the item was pushed yet */
     if (position < *last || position > written - item_start)
-        fail("position", position, *last);
+        fail("the position is out of range", position, *last);
     *last = position;
     iw_playout_stats(playout, &stats);
     if (stats.received_frames < stats.queued_frames)
-        fail("queued", (long long)stats.received_frames, (long long)stats.queued_frames);
+        fail("received < queued", (long long)stats.received_frames, (long long)stats.queued_frames);
 }
 
 /* Clear at most one item. Returns whether an item was cleared. */
@@ -252,11 +252,12 @@ static bool clear(struct clear *noted)
 
     *noted = (struct clear){item, item_start, (uint64_t)(written - item_start), 0};
     if (count < 0 || count > 1)
-        fail("clear", count, 0);
+        fail("the count of cleared items is wrong", count, 0);
     if (count == 1 && cleared[0].item != item)
-        fail("cleared item", (long long)cleared[0].item, (long long)item);
+        fail("wrong item cleared", (long long)cleared[0].item, (long long)item);
     if (count == 1 && cleared[0].received_frames != noted->received)
-        fail("received", (long long)cleared[0].received_frames, (long long)noted->received);
+        fail("received frames", (long long)cleared[0].received_frames,
+             (long long)noted->received);
     noted->heard = count == 1 ? cleared[0].heard_frames : 0;
     item++;
     item_start = written;
@@ -310,7 +311,7 @@ static size_t compare(const struct clear *clears, size_t count)
         for (uint64_t k = 0; k < clears[i].received; k++)
             wrong |= (heard[clears[i].start + (int64_t)k] == 1) != (k < clears[i].heard);
         if (wrong)
-            fail("reported is not heard", clears[i].start, (long long)clears[i].heard);
+            fail("heard frames not as reported", clears[i].start, (long long)clears[i].heard);
         inside += clears[i].heard > 0 && clears[i].heard < clears[i].received;
     }
     return inside;
@@ -341,7 +342,8 @@ static void compare_marks(const struct clear *clears, size_t count)
 
             if (mark->item == clears[k].item &&
                 (mark->fired != reached || mark->cancelled == reached))
-                fail("mark", (long long)mark->offset, (long long)clears[k].heard);
+                fail("wrong report of a mark", (long long)mark->offset,
+                     (long long)clears[k].heard);
         }
     }
 }

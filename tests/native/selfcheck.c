@@ -1,12 +1,13 @@
 /*
- * This program compares the kernels of every supported level with the scalar kernels. The
- * results must be equal in every bit. The checks use all lengths up to the size of several
- * registers, and therefore all alignments.
- * The buffers end at a page that cannot be accessed. Some inputs are at the limits of an operation.
+ * A level is a set of instructions, such as AVX2. This program compares the kernels of every
+ * level that this machine supports with the kernels in plain C (scalar). The results must be
+ * equal in every bit. Each buffer ends at a page that cannot be accessed. The checks use all
+ * lengths up to the size of several registers, so the buffers also begin at all alignments. Some
+ * inputs have extreme values, such as infinity.
  * The Python tests compare the scalar kernels with independent references.
  *
- * tests/native/selfcheck.py builds this program and runs it. For other machines, selfcheck.py
- * uses an emulator.
+ * tests/native/selfcheck.py builds this program and runs it. For another kind of processor,
+ * selfcheck.py runs the program in QEMU.
  */
 #include <math.h>
 #include <stdint.h>
@@ -179,7 +180,8 @@ static void check_lengths(const struct operation *operation)
     }
 }
 
-/* Check all 16-bit values. For floats, also check the values half-way between two samples. */
+/* Check all 16-bit values. If the items are floats, check instead the values half-way between
+ * two samples, special values such as NaN, and random bits. */
 static void check_values(const struct operation *operation)
 {
     const uint32_t floats[] = {0x00000000, 0x80000000, 0x3f800000, 0xbf800000, 0x7f800000,

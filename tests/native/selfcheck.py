@@ -2,7 +2,7 @@
 Build tests/native/selfcheck.c with the whole core, and run it.
 
     python tests/native/selfcheck.py             # the levels of this machine
-    python tests/native/selfcheck.py --aarch64   # NEON, by a cross compiler and an emulator
+    python tests/native/selfcheck.py --aarch64   # NEON, with a cross compiler and QEMU
 
 The second command needs ``gcc-aarch64-linux-gnu`` and ``qemu-user`` (names of Debian packages).
 """
@@ -44,7 +44,7 @@ def run(place: Path, compiler: list[str], emulator: list[str]) -> str:
 def main() -> None:
     arguments = sys.argv[1:]
     if arguments not in ([], ["--aarch64"]):
-        raise SystemExit(f"expected nothing or --aarch64, got {' '.join(arguments)!r}")
+        raise SystemExit(f"expected no argument or --aarch64, got {' '.join(arguments)!r}")
     with tempfile.TemporaryDirectory(prefix="inworld-sync-selfcheck-") as place:
         sys.stdout.write(run(Path(place), *(AARCH64 if arguments else NATIVE)))
 

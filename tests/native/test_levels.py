@@ -1,4 +1,4 @@
-"""The levels of instruction sets are listed and selected, also by an environment variable."""
+"""A level is a set of instructions. Levels are listed, and are selected by name or by variable."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ def test_routing(iw: Inworld) -> None:
 
 
 def test_fallback(iw: Inworld) -> None:
-    """The next model answers if the first does not exist."""
+    """If a model of a route does not exist, the next model answers."""
     answer = iw.llm.chat("x", model="no/a", fallback_models=["inworld/no", "openai/gpt-4o"])
     attempts = answer.metadata["attempts"]
     assert isinstance(attempts, list)

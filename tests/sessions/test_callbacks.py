@@ -204,6 +204,7 @@ def test_on_trace(client: Callable[..., Inworld], probe: Probe, step: str) -> No
 def test_a_handler_of_a_context(
     client: Callable[..., Inworld], probe: Probe, kind: type[Any]
 ) -> None:
+    """In a handler of a TTS context, every call returns or raises an error."""
     work = all_work(client())
     work["context"].on(kind, probe)
     work["context"].close()
@@ -212,6 +213,7 @@ def test_a_handler_of_a_context(
 
 
 def test_a_handler_of_a_stream(client: Callable[..., Inworld], probe: Probe) -> None:
+    """In a handler of an STT stream, every call returns or raises an error."""
     work = all_work(client())
     work["context"].close()
     work["stream"].on(StreamEnded, probe)
@@ -221,6 +223,7 @@ def test_a_handler_of_a_stream(client: Callable[..., Inworld], probe: Probe) -> 
 
 
 def test_a_handler_of_a_session(client: Callable[..., Inworld], probe: Probe) -> None:
+    """In a handler of a realtime session, every call returns or raises an error."""
     work = all_work(client())
     work["context"].close()
     work["rt"].on(ResponseStarted, probe)
@@ -296,6 +299,7 @@ def test_the_iterator_of_a_text(
 def test_a_token_function(
     client: Callable[..., Inworld], spelling_server: Emulator, probe: Probe
 ) -> None:
+    """In a function that returns tokens, every call returns or raises an error."""
     with Inworld(api_key=spelling_server.api_key, base_url=spelling_server.url) as own:
         token = own.tokens.mint().token
 
@@ -315,6 +319,8 @@ def test_a_token_function(
 
 @pytest.mark.parametrize("method", ["acquire", "release"])
 def test_a_limiter(client: Callable[..., Inworld], probe: Probe, method: str) -> None:
+    """In a method of a limiter, every call returns or raises an error."""
+
     class Limiter(ConnectionLimiter):
         def acquire(self, timeout: float) -> bool:
             if method == "acquire" and probe.is_ready:
@@ -383,6 +389,8 @@ def speaking(service: scripted_realtime.Service) -> None:
 
 
 def test_a_tool(probe: Probe) -> None:
+    """In a tool function of a realtime session, every call returns or raises an error."""
+
     @tool
     def probed() -> str:
         """Make the calls."""

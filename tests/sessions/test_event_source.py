@@ -1,4 +1,4 @@
-"""A handler may ask for events by class or by name."""
+"""A handler can be added for a class of events or for a name."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def waits(source: Source, takers: int = 1) -> None:
             if sum(len(box.takers) for box in boxes if box.queue.empty()) >= takers:
                 return
         threading.Event().wait(0.001)
-    raise AssertionError("nobody waits")
+    raise AssertionError("no thread waits")
 
 
 def in_thread(work: Callable[[], object]) -> Callable[[], object]:

@@ -57,7 +57,7 @@ def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
         thread.start()
     for thread in threads:
         thread.join(60)
-        assert not thread.is_alive(), "a voice does not come to its end"
+        assert not thread.is_alive(), "a thread still waits for its audio"
     return errors
 
 

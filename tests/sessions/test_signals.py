@@ -145,7 +145,8 @@ def test_interrupted_anywhere(
     assert point > 100
 
 
-# The calls of the test below: one ends an object, the thread waits for the object, one is a check.
+# A function that ends an object, a thread that waits for this object, and a check that must pass
+# afterwards.
 Ending: TypeAlias = "tuple[Callable[[], object], threading.Thread, Callable[[], object]]"
 
 

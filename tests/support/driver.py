@@ -63,7 +63,7 @@ class Driver:
     def join(self) -> None:
         for thread in (self.reader, self.writer):
             thread.join(PATIENCE_SECONDS)
-            assert not thread.is_alive(), f"{thread.name} does not leave"
+            assert not thread.is_alive(), f"{thread.name} does not end"
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ class Engine:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not (found := is_done()):
             assert self.receive(max(deadline - time.monotonic(), 0)), (
-                f"not in time, or closed with {self.close_code}: {self.events[-5:]}"
+                f"no event in time (close code {self.close_code}): {self.events[-5:]}"
             )
         return found
 
@@ -127,7 +127,7 @@ class Engine:
         heard_ms = 0.0
         while line.end is None or heard_ms < line.received_ms:
             if line.end is None and line.received_ms <= heard_ms:
-                assert self.receive(), f"not in time: {self.events[-5:]}"
+                assert self.receive(), f"no event in time: {self.events[-5:]}"
                 continue
             heard_ms = min(heard_ms + step_ms, line.received_ms)
             self.send("heard", line=number, ms=heard_ms)

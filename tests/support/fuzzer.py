@@ -234,7 +234,7 @@ class Fuzzer:
     """
     Makes random requests. The same seed makes the same requests.
 
-    Thread safety: one thread at a time.
+    Thread safety: only one thread at a time may use this object.
     """
 
     def __init__(self, server: Emulator, seed: int) -> None:

@@ -70,7 +70,7 @@ class Running:
         self._summary.append(self.bridge.run())
 
     def summary(self) -> CallSummary:
-        """Wait for the end of the call."""
+        """Wait for the end of the call, and return its summary."""
         self._thread.join(PATIENCE_SECONDS)
         assert self._summary, "the call did not end"
         return self._summary[0]
@@ -133,7 +133,7 @@ def received(service: Service, size_bytes: int) -> bytes:
 
 
 def connected(service: Service) -> None:
-    """Wait for audio of the caller. From then on, the bridge plays audio of the service."""
+    """Wait for audio of the caller. It shows that the bridge now plays audio of the service."""
     received(service, 800)
 
 

@@ -136,7 +136,7 @@ def removed_db(
     end_s: float,
     rate_hz: int = RATE_HZ,
 ) -> float:
-    """Return by how many decibels a part of the audio is quieter."""
+    """Return by how many decibels a part of *after* is quieter than the same part of *before*."""
     one = before[int(start_s * RATE_HZ) : int(end_s * RATE_HZ)].astype(float)
     other = after[int(start_s * rate_hz) : int(end_s * rate_hz)].astype(float)
     return float(10 * np.log10((one * one).mean() / max((other * other).mean(), 1e-9)))

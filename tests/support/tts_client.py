@@ -77,16 +77,17 @@ class TtsClient:
 
     def is_silent(self, done: Callable[[], None]) -> bool:
         """
-        Call *done*, which requests an answer for "probe". Return whether this answer arrives next.
+        Call *done*, which requests an answer for context "probe" (see :meth:`ask`). Return whether
+        this answer is the next message. If so, the earlier requests have no answer.
         """
         done()
         return self.result()["contextId"] == "probe"
 
     def ask(self) -> None:
         """
-        Request an answer for context "probe".
+        Send a request for a context "probe" that does not exist. The answer is an error.
 
-        This answer arrives after the answers to all earlier requests.
+        The error arrives after the answers to all earlier requests.
         """
         self.close("probe")
 

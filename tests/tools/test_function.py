@@ -271,7 +271,7 @@ def test_in_a_session():
     ]
 
 
-# (annotation, as JSON, the value).
+# (annotation of an argument, JSON of the argument, the value that the function gets).
 VALUES = [
     (str, "Oslo", "Oslo"),
     (int, 3, 3),
@@ -305,7 +305,8 @@ def test_values(annotation, given, value):
     assert type(value) is type(parsed)
 
 
-# (annotation, as JSON, what the error says). No value is converted, and every fault is named.
+# (annotation of an argument, JSON of the argument, words of the error). No value is converted, and
+# the error names every fault.
 WRONG = [
     (str, 5, "expected str, got int @ value"),
     (int, "5", "expected int, got str @ value"),
@@ -338,7 +339,7 @@ def test_wrong_values(annotation, given, named):
         taking(annotation).parse(json.dumps({"value": given}))
 
 
-# (arguments, what the error says).
+# (JSON of the arguments, words of the error).
 NO_ARGUMENTS = [
     ("{", "not JSON"),
     ("[" * 100_000, "not JSON"),

@@ -384,8 +384,7 @@ def test_large_answer() -> None:
         client.close()
 
 
-# The number of pieces of a slow response. One piece is sent every 20 ms, so the response takes 20
-# s.
+# The number of pieces of a slow response. One piece is sent every 20 ms, for 20 s in total.
 PIECES = 1000
 
 

@@ -34,9 +34,9 @@ BASE = {
     "includeWordTimestamps": True,
 }
 
-# (configuration, JSON that the configuration adds to the default JSON). The configurations have no
-# change, the settings of a real client, the settings of each provider, every other field, and
-# unknown fields at both levels.
+# (configuration, JSON that the configuration adds to the default JSON). In this order: the default
+# configuration, the settings of a real client, the settings of each provider, every other field,
+# and unknown fields at both levels.
 CONFIGS = [
     (TranscribeConfig(), {}),
     (

@@ -69,7 +69,7 @@ COVERED: list[tuple[list[SttEvent], float, float]] = [
 
 @pytest.mark.parametrize(("events", "covered_ms", "free_ms"), COVERED)
 def test_covered(events: list[SttEvent], covered_ms: float, free_ms: float) -> None:
-    """The covered audio ends after its last word, or in the silence before the next speech."""
+    """After the events of a row, the log has both positions of the row."""
     log = logged(*events)
 
     assert (covered_ms, free_ms) == (log.covered_ms, log.free_ms)
@@ -85,7 +85,7 @@ def test_only_sent_audio_is_covered() -> None:
 
 
 def test_manual_turns() -> None:
-    """With manual turns, a final transcript covers the audio up to the oldest end of a turn."""
+    """Only with manual turns, a final transcript covers audio up to the oldest end of a turn."""
     assert 700 == logged(final("a"), is_manual=True, turn_end_ms=700).covered_ms
     assert 0 == logged(final("a"), is_manual=False, turn_end_ms=700).covered_ms
 
@@ -205,7 +205,7 @@ def test_blank_finals_are_no_turns() -> None:
 
 
 def test_turn_without_words() -> None:
-    """A turn without words begins at the start of speech, and ends within the sent audio."""
+    """A turn without words ends where the silence at the end of the sent audio begins."""
     events = [SpeechStarted(1500), SpeechStopped(400), final("a")]
     [turn] = logged(*events).transcript.turns
 

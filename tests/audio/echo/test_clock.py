@@ -13,7 +13,7 @@ BLOCK = 160
 
 
 class Device:
-    """A device whose clock is fast by *ppm* millionths, and whose callbacks are late."""
+    """A device whose clock is fast by *ppm*. Its callbacks are late, on average by *late_ms*."""
 
     def __init__(self, ppm: float = 0.0, late_ms: float = 0.0, seed: int = 1) -> None:
         self.rate_hz = RATE_HZ * (1 + ppm * 1e-6)
@@ -40,7 +40,7 @@ class Device:
 
 @pytest.mark.parametrize("ppm", [0, 200, -1000])
 def test_finds_the_rate(ppm: float) -> None:
-    """After 30 s, the rate is right within 10 ppm, although callbacks are late by 3 ms."""
+    """After 30 s, the error of the rate is below 10 ppm. Callbacks are 3 ms late on average."""
     device = Device(ppm, late_ms=3)
     device.run(30)
 
@@ -53,7 +53,7 @@ def test_finds_the_rate(ppm: float) -> None:
 
 
 def test_does_not_trust_the_first_blocks() -> None:
-    """In the first second, late callbacks change the rate only a little."""
+    """In the first second, late callbacks change the rate by less than 300 ppm."""
     device = Device(late_ms=5)
     device.run(1)
 

@@ -56,7 +56,7 @@ def test_subtracts_the_echo() -> None:
 
 
 def test_keeps_the_user() -> None:
-    """While the user speaks during the echo, the speech remains, and the echo becomes quieter."""
+    """While the user speaks during the echo, the speech remains, and the echo is 10 dB quieter."""
     echo = echo_of(PLAYED, 640)
     near = babble(6, RATE_HZ, 2) * 0.4
     near[:48_000] = 0

@@ -1,4 +1,4 @@
-"""Arguments are checked, because the library crashes the process at a wrong frame length."""
+"""Arguments are checked, because livekit crashes the process if a frame has a wrong length."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_refuses_other_lengths(samples: int) -> None:
 
 @pytest.mark.parametrize("arguments", [(22050, 40), (0, 40), (16000, -5), (16000, 1000)])
 def test_arguments_are_checked(arguments: tuple[int, int]) -> None:
-    """A rate or delay that the library refuses raises an error."""
+    """A rate or delay that livekit does not accept raises an error."""
     with pytest.raises(ConfigError):
         new(*arguments)
 

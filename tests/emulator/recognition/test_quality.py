@@ -64,7 +64,7 @@ def test_synthetic_speech(heard):
     ],
 )  # fmt: skip
 def test_human_speech(engine, name, text, bound):
-    """The speech of a person who reads aloud is recognized."""
+    """If a person reads aloud, the share of wrong words in the transcript is below *bound*."""
     errors, words = word_errors(text, text_of(hear(engine, recording(name)))), len(words_of(text))
     tell(f"{name}: {errors} errors in {words} words, {errors / words:.1%}")
 
@@ -118,7 +118,7 @@ def test_partials(engine):
 
 @pytest.mark.parametrize("snr_db", [20, 10, 5])
 def test_speech_in_noise(engine, snr_db):
-    """Speech is recognized in pink noise, and the noise is not detected as speech."""
+    """Speech in pink noise is one turn with at most one wrong word. Noise alone starts no turn."""
     spoken = say(SENTENCES[0])
     wave = np.frombuffer(silence(2) + spoken.pcm + silence(3), "<i2") / 32768
     level = (np.frombuffer(spoken.pcm, "<i2") / 32768).std() * 10 ** (-snr_db / 20)

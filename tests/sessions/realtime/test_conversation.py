@@ -71,7 +71,7 @@ class Caller:
     def _silence_until(self, reached: Callable[[], object]) -> Iterator[bytes]:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not reached():
-            assert time.monotonic() < deadline, "it did not come about"
+            assert time.monotonic() < deadline, "the condition was not met"
             yield bytes(BLOCK * 2)
 
     def close(self) -> None:

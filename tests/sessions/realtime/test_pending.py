@@ -334,7 +334,11 @@ def test_whole_items_without_an_end() -> None:
 
 
 def test_whole_items_of_a_response_that_continues() -> None:
-    """If the service refuses the next request as busy, the client sends the request again."""
+    """
+    A response may continue although all its items so far are done.
+
+    The service then refuses the next request as busy, and the client sends the request again.
+    """
 
     def script(service: Service) -> None:
         service.open()
@@ -502,7 +506,7 @@ def test_a_command_whose_connection_is_lost(
 
 
 def test_answered_commands() -> None:
-    """Commands about items return when the service has done them."""
+    """Commands about items return when the service has confirmed them."""
 
     def script(service: Service) -> None:
         service.open()
@@ -616,7 +620,7 @@ ARGUMENTS = [
 
 @pytest.mark.parametrize(("name", "value"), ARGUMENTS)
 def test_wrong_timeouts_of_connect(name: str, value: float) -> None:
-    """If a timeout is not a positive number, the error names the argument."""
+    """If a timeout of ``connect`` is out of its range, the error names the argument."""
     with Inworld(local=False, api_key="a2V5OnNlY3JldA==", base_url="ws://127.0.0.1:9") as iw:
         with pytest.raises(ConfigError, match=f"^{name} must be"):
             iw.realtime.connect(**{name: value})

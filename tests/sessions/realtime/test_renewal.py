@@ -1,4 +1,4 @@
-"""The client replaces old sessions before or after the service ends them."""
+"""An old session continues on another connection, before or after the service ends it."""
 
 from __future__ import annotations
 

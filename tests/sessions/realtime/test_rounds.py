@@ -413,7 +413,7 @@ def test_the_reply_ends_with_the_call(session: Session) -> None:
 
 
 def test_auto_tool_response_is_switched_on_meanwhile() -> None:
-    """If an update turns on ``auto_tool_response``, a reply ends with its call."""
+    """If ``auto_tool_response`` is turned on during a call, the reply ends with this call."""
     gate = Gate()
     steps = script(
         lambda service: call(service, 1, said="One moment."),
@@ -452,7 +452,7 @@ def test_submitting_the_last_output_returns_the_response() -> None:
 
 
 def test_a_response_that_knows_the_outputs_ends_the_reply() -> None:
-    """If another response of the service answers the outputs, the reply ends without an error."""
+    """If another response answers the outputs, the reply is cancelled, without an error."""
 
     def overtaken(service: Service) -> None:
         request = service.request()

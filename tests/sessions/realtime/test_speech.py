@@ -100,8 +100,8 @@ class Talk:
     A service that the test controls step by step.
 
     Attributes:
-        cuts: The truncations of the client, by item.
-        cancelled: The responses that the client has cancelled.
+        cuts: The item, the content index and the position in ms of each truncation.
+        cancelled: The ids of the responses that the client has cancelled.
     """
 
     def __init__(self) -> None:
@@ -224,7 +224,7 @@ def test_items_play_one_after_another(stage: Stage) -> None:
 
 @pytest.mark.parametrize("stage", [Session(output_format="g711_ulaw")], indirect=True)
 def test_speech_is_converted_for_the_speaker(stage: Stage) -> None:
-    """Speech of another format and rate plays with the right pitch and length."""
+    """Speech of another format and rate is converted, and keeps its duration."""
     ear = Ear(24000)
     stage.rt.play(ear)
     stage.do(

@@ -142,7 +142,7 @@ def test_channels_of_the_service() -> None:
 
 
 def test_recordings_are_decoded() -> None:
-    """transcribe() refuses an encoding that is not for samples."""
+    """transcribe() decodes recordings itself, so it refuses the encoding of a compressed stream."""
     with stt_server() as (iw, server):
         with pytest.raises(ConfigError, match="LINEAR16 or MULAW, got the encoding MP3"):
             iw.stt.transcribe(b"", encoding="MP3")

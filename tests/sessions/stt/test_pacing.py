@@ -62,7 +62,9 @@ def new_max_lead(clock: Clock) -> tuple[AudioBuffer, MaxLead]:
 
 def test_max_lead(clock: Clock) -> None:
     """
-    Audio that is sent faster than real time waits until earlier audio had time to be transcribed.
+    After 60 s of audio that was sent at once, further audio waits for at most 10 s.
+
+    In this time, the service can transcribe the earlier audio.
     """
     buffer, max_lead = new_max_lead(clock)
     send(buffer, max_lead, 59)

@@ -118,7 +118,7 @@ def test_same_every_time(local: Inworld) -> None:
     ("name", "text", "bound"), [("two_cities.wav", TWO_CITIES, 0.12), ("beckett.wav", BECKETT, 0.2)]
 )
 def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> None:
-    """Recordings of people who read aloud are transcribed with few errors."""
+    """If people read aloud, the share of wrong words in the transcript is at most *bound*."""
     transcript = transcribed(local, recording(name))
     errors, words = word_errors(text, transcript.text), len(words_of(text))
     report(f"{name}: {errors} of {words} words wrong, {errors / words:.1%}")

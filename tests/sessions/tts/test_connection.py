@@ -312,7 +312,7 @@ def test_every_context_ends_with_the_loss() -> None:
     assert 5 == len({id(error) for error in caught})
 
 
-# (message that cannot be read or names no request, part of the error, type of the event)
+# (message, part of the error, type of the event). The message is unreadable, or names no request.
 IGNORED: list[tuple[object, str, str]] = [
     ("", "a JSON message, got 0 characters", ""),
     ("nonsense", "a JSON message, got 8 characters", ""),

@@ -457,7 +457,7 @@ def test_forgotten_clients(spelling_server: Emulator) -> None:
 
     until = time.monotonic() + 30
     while any("-tts-" in thread.name for thread in {*threading.enumerate()} - before):
-        assert time.monotonic() < until, "a forgotten connection is left"
+        assert time.monotonic() < until, "a dropped client keeps a connection"
         threading.Event().wait(0.01)
 
 

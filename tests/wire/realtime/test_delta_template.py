@@ -1,4 +1,4 @@
-"""If only the audio and the event id of a message are new, its event is made without parsing."""
+"""A message is not parsed if only its audio and event id differ from the previous message."""
 
 from __future__ import annotations
 

@@ -198,7 +198,11 @@ def test_needless_answer():
 
 
 def test_interruption():
-    """An interruption ends active responses and requests, but not out-of-band responses."""
+    """
+    An interruption returns the active responses, and cancels requests that are not sent yet.
+
+    Out-of-band responses continue.
+    """
     queue = ResponseQueue()
     states = [queue.add("q1"), queue.add("q2"), queue.add("q3", OUT_OF_BAND)]
     assert ["q1", "q3"] == sent(queue)

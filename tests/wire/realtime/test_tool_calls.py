@@ -113,7 +113,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize(("messages", "completing"), SCRIPTS.values(), ids=SCRIPTS)
 def test_scripts(messages, completing):
-    """A call is returned once, as soon as its item is done."""
+    """A call is returned once, after the message that completes the call."""
     counts, found = completed_by(FunctionCalls(), *messages)
 
     assert [WEATHER] == found
