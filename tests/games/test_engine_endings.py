@@ -12,7 +12,7 @@ from inworld_sync.games import serve
 
 from support.engine import Engine
 from support.peers import Peer, serve as serve_peer
-from support.scripted_realtime import obedient, realtime
+from support.scripted_realtime import Service, obedient, realtime
 from support.sound_card import until
 
 
@@ -91,3 +91,29 @@ def test_conversations_that_still_end_are_limited(engine: Engine) -> None:
 
     assert "earlier conversations still end" in error["message"]
     assert threads("-talk") == 5
+
+
+def test_a_connection_that_is_replaced() -> None:
+    """While the server replaces a lost connection, the state is ``reconnecting``."""
+    again = threading.Event()
+
+    def first(service: Service) -> None:
+        service.open()
+        service.hang_up()
+
+    def second(service: Service) -> None:
+        assert again.wait(30)
+        service.open()
+        service.until_left()
+
+    with (
+        realtime(first, second) as iw,
+        serve(0, client=iw) as server,
+        Engine(server.url, {}) as engine,
+    ):
+        engine.wait_for("ready")
+        engine.send("start")
+        engine.wait_for("state", state="reconnecting")
+        again.set()
+        engine.until(lambda: states(engine)[-1] == "listening")
+        assert states(engine) == ["connecting", "listening", "reconnecting", "listening"]

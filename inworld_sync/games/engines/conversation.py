@@ -50,12 +50,15 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.realtime.events import ResponseStarted, SessionEvent
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
+from inworld_sync.transport.deadline import Deadline
 
 __all__ = ["EngineConversation"]
 
 # Audio of the player waits for a connection at most this long. After this time, the audio is lost.
 _SEND_SECONDS = 2.0
+
+# The thread checks at least this often whether the session has a connection.
+_CHECK_SECONDS = 0.5
 
 # After a session has ended, the thread waits at most this long until the last audio of the session
 # has reached the replies.
@@ -214,23 +217,35 @@ class EngineConversation:
             events.start()
             self._threads.append(events)
             self._send_state("listening")
-            while (command := self._next()) is not None:
-                self._send(session, command)
+            while not self._is_over:
+                command = self._next()
+                if command is not None:
+                    self._send(session, command)
+                self._check_connection(session)
             if not self._is_stopped:
                 # The session has ended, but the engine still plays the audio that has arrived.
                 with contextlib.suppress(InworldError):
                     session.drain(_LAST_PUSH_SECONDS)
 
     def _next(self) -> bytes | Say | Push | None:
+        """Wait for a command of the engine, at most _CHECK_SECONDS; None means that none came."""
         with self._news:
-            while not self._is_over:
-                if self._waiting:
-                    command = self._waiting.popleft()
-                    if isinstance(command, bytes):
-                        self._waiting_bytes -= len(command)
-                    return command
-                self._news.wait(LONGEST_WAIT_SECONDS)
-            return None
+            if not (self._waiting or self._is_over):
+                self._news.wait(_CHECK_SECONDS)
+            if self._is_over or not self._waiting:
+                return None
+            command = self._waiting.popleft()
+            if isinstance(command, bytes):
+                self._waiting_bytes -= len(command)
+            return command
+
+    def _check_connection(self, session: RealtimeSession) -> None:
+        # A session without a connection has no stats.
+        is_lost = session.stats is None and session.ended is None
+        if is_lost and self._state != "reconnecting":
+            self._send_state("reconnecting")
+        elif not is_lost and self._state == "reconnecting":
+            self._send_state("listening")
 
     def _send(self, session: RealtimeSession, command: bytes | Say | Push) -> None:
         if isinstance(command, Say):
