@@ -1,4 +1,4 @@
-"""``inworld-sync demo``: speak one sentence and show the times."""
+"""``inworld-sync demo``: speak one sentence and show when each word is spoken."""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @click.command("emulator")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=0, show_default=True, help="0 uses a free port.")
+@click.option(
+    "--port", default=0, show_default=True, help="Port to listen on; 0 chooses a free port."
+)
 @click.option("--tls", is_flag=True, help="Serve TLS with a certificate made for this run.")
 @click.option(
     "--ca-file",

@@ -21,7 +21,7 @@ def command(*, local: bool, base_url: str | None, as_json: bool) -> None:
     """
     List the language models of the service, and the documented TTS and STT models.
 
-    The service has no list of its TTS and STT models; those are listed from its documentation.
+    The service cannot list its TTS and STT models, so they are listed from its documentation.
     """
     with open_client(local=local, base_url=base_url) as iw:
         models = iw.models.list()

@@ -149,12 +149,12 @@ class SpeechOutput(ExitStack):
 
     @property
     def partial_path(self) -> Path | None:
-        """The partial file that has the speech, while the file is incomplete."""
+        """The path of the partial file; None if the speech is not in a partial file."""
         return None if self._file is None else self._file.partial_path
 
     @property
     def length(self) -> str:
-        """The length of the speech for a message."""
+        """The length of the speech as text, in seconds or in bytes."""
         duration_ms = self.duration_ms
         return f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{self.size_bytes} bytes"
 

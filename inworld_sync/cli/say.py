@@ -25,7 +25,7 @@ _VISEME_SUFFIXES = (".json", ".tsv", ".xml", ".dat")
 
 _RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
 
-# A text of at least this length takes long enough for a progress bar.
+# Speaking a longer text takes so long that a progress bar is shown.
 _LONG_CHARACTERS = 500
 
 
@@ -38,13 +38,14 @@ _LONG_CHARACTERS = 500
     help="Speak the content of this text file.",
 )
 @click.option(
-    "-o", "--output", help="File, or - for standard output; by default the speaker plays."
+    "-o", "--output", help="Audio file, or - for standard output; by default the speaker plays."
 )
 @click.option(
     "--format",
     "file_format",
     type=click.Choice(list(FILE_ENCODINGS)),
-    help="Format of the output; by default that of the file's ending, and pcm for -.",
+    help="Format of the output. By default, the ending of the file name decides; standard output "
+    "(-) gets pcm.",
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")

@@ -1,4 +1,4 @@
-"""``inworld-sync talk``: a realtime conversation, spoken or typed."""
+"""``inworld-sync talk``: hold a realtime conversation, spoken or typed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ _Tool = ToolFunction[..., object]
 @click.command("talk")
 @click.option("--input", "input_file", metavar="FILE", help="Audio file with the user's speech.")
 @click.option(
-    "--say", "texts", multiple=True, metavar="TEXT", help="Send this as a turn; may be repeated."
+    "--say",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    help="Send this text as a turn; may be repeated.",
 )
 @click.option("--typed", is_flag=True, help="Type instead of speaking.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="FILE",
@@ -121,7 +125,9 @@ def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: 
     """
     Send each text as a turn.
 
-    If *waits* is true, wait for each reply and its audio before the next text.
+    If *waits* is true, wait for each reply before the next text. Otherwise, each text interrupts
+    the reply to the text before it, and the command waits only for the last reply. If *is_heard* is
+    true, each wait also lasts until the audio of the reply was played.
     """
     reply = None
     for text in filter(None, map(str.strip, texts)):

@@ -106,26 +106,26 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
               help="Folder for one result per file; by default standard output.")  # fmt: skip
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
-@click.option("--live", is_flag=True, help="Send in real time, and print each turn at once.")
+@click.option("--live", is_flag=True, help="Send in real time, and print each turn when it ends.")
 @click.option("--language", help="BCP-47 tag, such as en-US; by default the model detects it.")
 @click.option("--model", default=DEFAULT_STT_MODEL, show_default=True, help="provider/model.")
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
 @click.option("--channels", default="1", show_default=True, callback=_channels,
               metavar="N|separate",
-              help="Channels of raw PCM, which are mixed to one. With separate, each channel is "
-              "transcribed alone, and raw PCM has two channels.")  # fmt: skip
+              help="Number of channels of raw PCM; they are mixed to one. With separate, each "
+              "channel is transcribed alone, and raw PCM has two channels.")  # fmt: skip
 @click.option("--channel", type=click.IntRange(min=0), metavar="N",
-              help="Transcribe only this channel, from 0.")  # fmt: skip
+              help="Transcribe only this channel; the first channel is 0.")  # fmt: skip
 @click.option("--raw-format", type=click.Choice(get_args(RawFormat)), metavar="NAME",
-              help="Format of raw PCM in the names of ffmpeg, such as mulaw or s24le; "
-              "default: by the end of the file name, else s16le.")  # fmt: skip
+              help="Format of raw PCM, by its name in ffmpeg, such as mulaw or s24le. By default, "
+              "the ending of the file name decides; other files have s16le.")  # fmt: skip
 @click.option("--http", is_flag=True, help="Send each file as one request of at most 16 MB.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
-              help="Files to transcribe at once.")  # fmt: skip
+              help="How many files are transcribed at the same time.")  # fmt: skip
 @click.option("--timeout", default=TIMEOUT_SECONDS, show_default=True,
               type=click.FloatRange(min=0, min_open=True),
-              help="Seconds to wait for progress after the end of the audio; with --http, for "
-              "the result.")  # fmt: skip
+              help="Seconds to wait for progress after the end of the audio; with --http, seconds "
+              "to wait for the result.")  # fmt: skip
 @verbose_option
 @client_options
 def command(
