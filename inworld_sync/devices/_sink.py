@@ -143,7 +143,7 @@ class Sink(Closing):
 
     @abstractmethod
     def _seconds(self, frames: int, /) -> float:
-        """Return the longest time to wait until *frames* frames are heard."""
+        """Return how many seconds one wait for *frames* frames to be heard may last."""
 
     def _missing(self) -> int:
         """Return how many written frames were neither heard nor dropped yet."""

@@ -48,8 +48,8 @@ class OutputDevice:
 
         Raises:
             ConfigError: No device has this name.
-            DeviceError: There is no device, the device cannot be opened, or sounddevice or
-                PortAudio is not installed.
+            DeviceError: There is no device, the device cannot be opened, or a library is not
+                installed (sounddevice or PortAudio).
         """
         self.changed = Condition()
         self.gate = SoundGate()

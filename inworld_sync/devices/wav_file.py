@@ -69,7 +69,8 @@ class WavSource(Closing):
 
         Raises:
             AudioError: *source* is not audio, or no installed library can decode *source*.
-            ConfigError: A value is out of range, or *sample_rate_hz* is missing.
+            ConfigError: A value is out of range, or *sample_rate_hz* is missing, which raw samples and
+                arrays need.
             OSError: The file cannot be read.
         """
         require_whole("block_ms", block_ms, 1, 1000)
@@ -180,7 +181,7 @@ class WavSink(NullSpeaker):
         buffer_ms: int = 2000,
     ) -> None:
         """
-        Begin the file.
+        Begin to write the file.
 
         Args:
             target: A path, or a binary file. A file at the path is replaced; a binary file is not
