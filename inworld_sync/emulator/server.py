@@ -93,7 +93,7 @@ class Emulator:
             ``ssl_context``.
         api_key: The key that clients must send, in the form of the portal (base64 of
             ``id:secret``). None makes a random key.
-        settings: Limits and quirks.
+        settings: The limits and quirks of the server; None means the defaults.
         faults: One entry for each connection, in the order in which connections are accepted; see
             :mod:`inworld_sync.emulator.faults`. Later connections have no faults.
         synthesizer: A speech synthesizer that replaces the built-in synthesizer.
@@ -103,7 +103,7 @@ class Emulator:
         allow_remote: Whether to allow a *host* that other machines can reach.
 
     Raises:
-        ConfigError: *host* is not loopback, or another argument is wrong.
+        ConfigError: *host* is not loopback and *allow_remote* is False, or an argument is wrong.
 
     Thread safety:
         ``start`` and ``close`` belong to one thread. All other members may be used from any thread.

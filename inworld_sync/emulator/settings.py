@@ -94,7 +94,7 @@ class Settings:
             voice is refused with HTTP 429.
         max_dictionaries: The largest number of pronunciation dictionaries at a time. Another
             dictionary is refused with HTTP 429.
-        realtime: Limits and quirks of Realtime.
+        realtime: The limits and quirks of Realtime.
     """
 
     cors: bool = True

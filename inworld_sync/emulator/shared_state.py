@@ -43,7 +43,8 @@ class SharedState:
         stopping: An event that is set when the server closes. Work that takes seconds checks this
             event.
 
-    Thread safety: any thread; one lock guards the counts and the prepared speech.
+    Thread safety: any thread may use this object; one lock guards the counts and the prepared
+    speech.
     """
 
     def __init__(

@@ -61,11 +61,11 @@ class Conversation:
     Items are never changed in place, so the items that a caller has do not change.
 
     Args:
-        events: Sends the events.
+        events: The object that sends the events.
         max_bytes: The largest size of all items. Beyond this size, the oldest items are removed
             without an event.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, events: EventSender, max_bytes: int) -> None:

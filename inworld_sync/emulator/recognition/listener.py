@@ -73,7 +73,7 @@ class Listener:
         engine: The recognizer, shared with other streams.
         settings: How speech is divided into turns. The settings may be replaced between two calls.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time uses this object.
     """
 
     def __init__(self, engine: SpeechEngine, settings: TurnSettings | None = None) -> None:
@@ -136,8 +136,8 @@ class Listener:
         End the open turn now.
 
         Returns:
-            The events that end the turn. Without an open turn the list is empty, or has an empty
-            final transcript if the caller ends the turns.
+            The events that end the turn. Without an open turn, the list is empty; but if the
+            settings leave the turns to the caller, the list has an empty final transcript.
         """
         events: list[SpeechEvent] = []
         if self._segment:

@@ -81,7 +81,7 @@ class SphinxRecognizer:
     """
     Recognizes words, with their times and confidences, without a neural network.
 
-    At least a quarter of the recognized words are wrong.
+    About 8 % of the words of the emulator's voices, and 30 % of the words of a person, are wrong.
     """
 
     languages: tuple[str, ...] = ("en",)

@@ -66,7 +66,7 @@ class Call:
         faults: The faults of the call.
         slot: An exit stack with the place of the call. The stack is closed when the call has ended.
 
-    Thread safety: only the thread of the event loop; any thread may call ``join``.
+    Thread safety: only the thread of the event loop uses this object; any thread may call ``join``.
     """
 
     def __init__(

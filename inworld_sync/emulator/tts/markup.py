@@ -32,11 +32,11 @@ _PHONETIC = re.compile(rf"(?<![\w/])/[{_IPA}]+/(?![\w/])")
 @attrs.frozen
 class Passage:
     """
-    A part of a text without markup, followed by a pause.
+    A part of a text, with its markup removed, and the pause after this part.
 
     Attributes:
         text: The text to speak. Phonetic spelling keeps its slashes.
-        places: For each character of *text*, its place in the text with markup.
+        places: For each character of *text*, its index in the text with markup.
         pause_seconds: The pause after the passage.
     """
 
