@@ -39,7 +39,7 @@ def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) 
     audio = AudioConfig("PCM", 24000)
     with Inworld(local=not cloud) as iw:
         if not cloud:
-            # The first call loads the engine. The measured times do not include the loading.
+            # This call loads the engine, so that the measured times do not include the loading.
             iw.tts.synthesize("Ready.", voice=voice)
         with SpeechOutput(str(output), audio) as file:
             for chunk in iw.tts.stream(text, voice=voice, audio=audio):

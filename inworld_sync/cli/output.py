@@ -74,17 +74,17 @@ class SpeechOutput(ExitStack):
     """
     Writes speech to a target, and counts the speech that was written.
 
-    The target is a file, standard output for ``-``, or the speaker for None. The speaker plays all
-    of the speech before the ``with`` block ends.
+    The target *output* is the name of a file, ``-`` for standard output, or None for the speaker.
+    The speaker plays all of the speech before the ``with`` block ends.
 
     The first chunk opens the file. The new file replaces an existing file when the ``with`` block
     ends. After an exception or Ctrl-C, the existing file is unchanged, and a message names the
     partial file that has the speech so far.
 
     Attributes:
-        first_audio_ms: The time from the creation of this object to the first audio.
+        first_audio_ms: The time from the creation of this object to the first chunk of audio.
         size_bytes: The size of all audio that was written.
-        words: All words with times.
+        words: All words of the speech, with their times.
     """
 
     def __init__(

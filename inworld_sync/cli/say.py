@@ -1,4 +1,4 @@
-"""``inworld-sync say``: speak text with the speaker or into an audio file."""
+"""``inworld-sync say``: speak a text with the speaker, or write its speech to a file."""
 
 from __future__ import annotations
 

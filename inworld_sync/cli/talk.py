@@ -73,9 +73,9 @@ def command(
     """
     Talk with an assistant, by microphone and speaker.
 
-    Without a microphone, or if standard input is not a terminal, each line of standard input is a
-    turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the input ends the
-    conversation.
+    With --typed, without a microphone, or if standard input is not a terminal, each line of
+    standard input is a turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the
+    input ends the conversation.
     """
     if sum((bool(input_file), bool(texts), typed)) > 1:
         raise click.UsageError("--input, --say and --typed cannot be combined")

@@ -60,7 +60,7 @@ STANDARD_INPUT = "-"
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
-# After an interruption, the program waits at most this time until its threads end.
+# At the end, also after an interruption, the command waits at most this time for its threads.
 _END_SECONDS = 0.5
 
 # Each file with two channels uses two of the twenty connections of an account.

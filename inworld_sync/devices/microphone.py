@@ -114,7 +114,7 @@ class Microphone(Closing):
                 device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
-            ConfigError: A value is out of range, or no device has this name.
+            ConfigError: A value is out of range, or no device or several devices have this name.
             DeviceError: There is no device, or the device cannot be opened. Or something is not
                 installed: sounddevice, PortAudio, or an extra that the arguments need (``echo``,
                 ``local``).
@@ -325,7 +325,7 @@ class Microphone(Closing):
             self._ring.mute(muted)
 
     def _fetch(self, missing_bytes: int) -> int:
-        """Add audio that the device has recorded; return how many bytes were added."""
+        """Add recorded audio to the block for the program; return how many bytes were added."""
         if self._closed.is_set():
             raise ClosedError("this Microphone is closed")
         if self._lost is not None:

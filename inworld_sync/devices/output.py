@@ -47,7 +47,7 @@ class OutputDevice:
         Open the device and start it; see :class:`~inworld_sync.Speaker`.
 
         Raises:
-            ConfigError: No device has this name.
+            ConfigError: No device or several devices have this name.
             DeviceError: There is no device, the device cannot be opened, or a library is not
                 installed (sounddevice or PortAudio).
         """

@@ -162,7 +162,7 @@ class ProgramSpeaker(NullSpeaker):
 
         Raises:
             DeadlineExceeded: *timeout* seconds passed. Playback continues.
-            DeviceError: The program failed.
+            DeviceError: The program failed, or did not exit.
             ClosedError: The speaker is closed.
         """
         deadline = deadline_after(timeout)

@@ -73,7 +73,7 @@ class Speaker(SpeakerInput):
                 a lost device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
-            ConfigError: A value is out of range, or no device has this name.
+            ConfigError: A value is out of range, or no device or several devices have this name.
             DeviceError: There is no device, the device cannot be opened, or a library is not
                 installed (sounddevice or PortAudio).
         """

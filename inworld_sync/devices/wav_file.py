@@ -1,5 +1,5 @@
 """
-Reads WAV files as a source of audio, and writes WAV files as a sink.
+Implements a source that plays a recording, and a sink that writes a WAV file.
 
 Locks: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the file too.
 """
@@ -69,8 +69,8 @@ class WavSource(Closing):
 
         Raises:
             AudioError: *source* is not audio, or no installed library can decode *source*.
-            ConfigError: A value is out of range, or *sample_rate_hz* is missing, which raw samples and
-                arrays need.
+            ConfigError: A value is out of range. Or *sample_rate_hz* is missing, which raw samples
+                and arrays need.
             OSError: The file cannot be read.
         """
         require_whole("block_ms", block_ms, 1, 1000)

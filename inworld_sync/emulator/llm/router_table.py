@@ -38,7 +38,7 @@ class Variant:
     The variant that a router has chosen.
 
     Attributes:
-        model: The model.
+        model: The model that answers.
         instructions: The texts of the message templates of this variant and of the router.
     """
 

@@ -174,7 +174,8 @@ class Conversation:
             audio_end_ms: The value that the client sent.
 
         Raises:
-            InvalidRequest: The item is not a spoken reply, or is shorter than *end_ms*.
+            InvalidRequest: The item does not exist, is not a spoken reply, or is shorter than
+                *end_ms*.
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")

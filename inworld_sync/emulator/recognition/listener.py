@@ -37,7 +37,7 @@ __all__ = ["Listener"]
 _PRE_ROLL_MS: Final = 200
 # Speech begins only if this many windows in a row have speech, because one window may be a click.
 _ONSET_WINDOWS: Final = 2
-# Speech continues while the likelihood is above this share of the threshold.
+# Speech continues while the likelihood is at least this share of the threshold.
 _GOING_ON_SHARE: Final = 0.7
 # The threshold if the caller ends the turns. It only excludes silence from recognition.
 _MANUAL_THRESHOLD: Final = 0.5

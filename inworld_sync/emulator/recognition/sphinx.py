@@ -117,7 +117,7 @@ def spoken_forms(word: str) -> list[str]:
     ]
 
 
-# pocketsphinx gives no types.
+# pocketsphinx has no type annotations.
 def _open_decoder(**settings: Any) -> Any:
     from pocketsphinx import Decoder
 
