@@ -117,7 +117,9 @@ def _report(summary: BatchSummary, output: Path) -> None:
     for failure in summary.failures[:_PRINTED_FAILURES]:
         print_message(f"{failure.id}: {failure.kind}: {failure.message}")
     if len(summary.failures) > _PRINTED_FAILURES:
-        print_message(f"{len(summary.failures) - _PRINTED_FAILURES} further failures")
+        print_message(
+            f"{len(summary.failures) - _PRINTED_FAILURES} further failures: see the journal"
+        )
     skipped = f", {summary.skipped} were done before" if summary.skipped else ""
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     rate = f"{summary.seconds:.1f} s, {summary.items_per_second:.1f} per second"

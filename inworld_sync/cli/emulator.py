@@ -63,7 +63,7 @@ def command(
     if source is ParameterSource.COMMANDLINE and chat_url is None:
         raise click.UsageError("--chat-api-key needs --chat-url")
     if allow_remote and host in _LOOPBACK:
-        raise click.UsageError("--allow-remote needs --host")
+        raise click.UsageError("--allow-remote needs --host with an address that is not loopback")
     # Imported here, so that --help stays fast.
     from inworld_sync.emulator import ChatReplies, Emulator
 

@@ -61,8 +61,8 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
     if suffix not in FILE_FORMATS:
         if file_format is None:
             raise click.UsageError(
-                f"--output must end in {', '.join(FILE_FORMATS)} or be -, or pass --format, "
-                f"got {output!r}"
+                f"--output must end in {', '.join(FILE_FORMATS)}, or be -, got {output!r}: "
+                "for another ending, pass --format"
             )
         return FILE_ENCODINGS[file_format]
     if file_format not in (None, FILE_FORMATS[suffix]):

@@ -219,7 +219,8 @@ class Screen:
             details = event.response.status_details
             reason = details.reason if details is not None else ""
             self.warn(
-                f"the response ended as {event.response.status}: {reason or 'no reason given'}"
+                f"the response ended with the status {event.response.status}: "
+                f"{reason or 'no reason given'}"
             )
 
     def _failed(self, event: ErrorReported) -> None:

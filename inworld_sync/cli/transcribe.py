@@ -219,7 +219,7 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
     if live and len(files) > 1:
         raise click.UsageError("--live accepts one file")
     if files.count(STANDARD_INPUT) > 1:
-        raise click.UsageError("standard input can be read once")
+        raise click.UsageError("standard input (-) can be read only once")
     if len(files) > 1 and form in ("srt", "vtt") and output is None:
         raise click.UsageError("--srt and --vtt with several files need a folder: pass --output")
     stems = [Path(name).stem for name in files]

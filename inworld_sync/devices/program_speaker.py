@@ -297,4 +297,4 @@ def _find(name: str | None) -> tuple[_Program, str]:
         if path is not None:
             return program, path
     missing = f"{name} is not" if name else f"none of {', '.join(names)} is"
-    raise DeviceError(f"{missing} installed; install one of them, or PortAudio for Speaker()")
+    raise DeviceError(f"{missing} installed: install such a program, or PortAudio for Speaker()")

@@ -133,7 +133,8 @@ class WavSource(Closing):
             cast("BinaryIO", source).seek(self._start)
         elif _is_read_once(source):
             raise AudioError(
-                "a pipe, an iterable or another source can be read once: create another WavSource"
+                "a pipe, an iterable or an AudioSource can be read only once: "
+                "create another WavSource"
             )
         return self._open()
 

@@ -107,7 +107,7 @@ class HibariSynthesizer:
         try:
             model, durations = expose_output(Path(self._engine.model_path).read_bytes(), "CumSum")
         except (LookupError, ValueError, OSError) as error:
-            _logger.warning("word times are estimated, because the model has none: %s", error)
+            _logger.warning("word times are estimated, because the model reports none: %s", error)
         else:
             names = [output.name for output in self._session.get_outputs()]
             self._session = open_model(model)
