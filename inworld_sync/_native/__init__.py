@@ -73,8 +73,8 @@ def force_level(name: str | None) -> None:
     """
     Select the instruction set for the whole process.
 
-    Every instruction set computes the same bits, so this call is only useful for tests and
-    comparisons.
+    All instruction sets give the same results, bit for bit, so this call is only useful for tests
+    and comparisons.
 
     Args:
         name: One of :func:`levels`; None means the best instruction set.

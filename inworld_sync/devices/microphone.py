@@ -352,7 +352,8 @@ class Microphone(Closing):
 
     def _revive(self) -> DeviceChanged | None:
         """
-        Open the device again, or the current default device.
+        If an attempt is due, open the lost device again. If no device was chosen, open the present
+        default device.
 
         Returns:
             The change; None if no device could be opened yet.

@@ -72,8 +72,8 @@ class Credential:
             scheme, _, secret = offered.strip().partition("_")
             if secret and scheme in ("basic", "bearer"):
                 return cls(scheme, secret)
-        # Two clients of realtime send the key as ``token``. On the other endpoints, ``token`` is
-        # not a credential.
+        # Two known clients of Realtime send the key as ``token`` in the query. On the other
+        # endpoints, ``token`` is not a credential.
         token = request.query_value("token") if request.path.endswith("/realtime") else None
         return cls("bearer", token) if token else cls()
 

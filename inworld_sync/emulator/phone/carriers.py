@@ -71,7 +71,7 @@ class Carrier:
         raise NotImplementedError
 
     def media(self, audio: bytes, chunk: int) -> Message:
-        """Return the message with a piece of the caller's audio."""
+        """Return the message with a piece of the caller's audio. *chunk* is its number, from 1."""
         media = {
             "track": "inbound",
             "chunk": str(chunk),
@@ -89,7 +89,7 @@ class Carrier:
         return self._message("mark", {"name": name})
 
     def status(self, queued_frames: int) -> Message:
-        """Return the message with the length of the queue."""
+        """Return the message with the length of the queue, in frames of 20 ms."""
         raise NotImplementedError
 
     def stop(self) -> Message | None:

@@ -48,8 +48,8 @@ class InvalidRequest(Exception):
     @classmethod
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
         """
-        Make the error for a field whose type is not *wanted*. The message names the field as
-        *name*.
+        Make the error for a field whose type is not *wanted*. The message names the field *name*,
+        or *param* if *name* is None.
         """
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
 

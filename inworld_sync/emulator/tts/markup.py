@@ -86,7 +86,7 @@ def _is_unreadable(character: str) -> bool:
     if kind[0] != "L":
         return False
     name = unicodedata.name(character, "")
-    # The symbols of phonetic spelling are Latin, or modifiers.
+    # The symbols of phonetic spelling are Latin letters, modifier letters and the theta.
     return not (
         name.startswith(("LATIN", "FULLWIDTH LATIN", "GREEK SMALL LETTER THETA")) or kind == "Lm"
     )
