@@ -74,11 +74,12 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Speak or transcribe all items of JOBS, a .csv file with a header or a .jsonl file.
+    Speak or transcribe all items of the file JOBS.
 
-    An item has the field text, which is spoken, or the field audio, the path of a recording, which
-    is transcribed. It may also have the fields id, voice, model and language. After an
-    interruption, the same command does only the items that are not done yet.
+    JOBS is a .csv file with a header, or a .jsonl file. An item has the field text, which is
+    spoken, or the field audio, the path of a recording, which is transcribed. It may also have the
+    fields id, voice, model and language. After an interruption, the same command does only the
+    items that are not done yet.
     """
     with contextlib.ExitStack() as stack:
         limiter = None

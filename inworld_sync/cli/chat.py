@@ -29,7 +29,7 @@ _DEFAULT_TIMEOUT_SECONDS = 60.0
     "--model",
     default="auto",
     show_default=True,
-    help="provider/model, inworld/ROUTER, or auto: the service chooses the model.",
+    help="Model, as provider/model, or inworld/ROUTER; with auto, the service chooses the model.",
 )
 @click.option("--max-tokens", type=int, help="The largest number of tokens of the answer.")
 @click.option("--temperature", type=float, help="Randomness of the answer, 0 to 2.")

@@ -32,7 +32,10 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 @click.option("--api-key", help="Key that clients must send; random by default.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
-@click.option("--chat-url", help="OpenAI-compatible endpoint that writes the replies.")
+@click.option(
+    "--chat-url",
+    help="OpenAI-compatible endpoint that writes the replies, instead of built-in rules.",
+)
 @click.option("--chat-model", help="With --chat-url: the model to request.")
 @click.option(
     "--chat-api-key",

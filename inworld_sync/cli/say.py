@@ -38,7 +38,9 @@ _LONG_CHARACTERS = 500
     help="Speak the content of this text file.",
 )
 @click.option(
-    "-o", "--output", help="Audio file, or - for standard output; by default the speaker plays."
+    "-o",
+    "--output",
+    help="Audio file, or - for standard output; by default the speaker plays the speech.",
 )
 @click.option(
     "--format",
@@ -49,13 +51,14 @@ _LONG_CHARACTERS = 500
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")
-@click.option("--language", help="BCP-47 tag, such as en-US, or AUTO.")
+@click.option("--language", help="Language of the text, such as en-US, or AUTO.")
 @click.option("--rate", default=24000, show_default=True, help=f"Sample rate in Hz: {_RATES}.")
 @click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the normal rate.")
 @click.option(
     "--visemes",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the mouth shapes to this file: .json, .tsv or .xml of Rhubarb, or .dat of Moho.",
+    help="Write the mouth shapes to this file. The ending chooses the format: .json, .tsv or .xml "
+    "(Rhubarb), or .dat (Moho).",
 )
 @click.option(
     "--timeout",
@@ -85,9 +88,10 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Speak TEXT with the speaker, or write a .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac file.
+    Speak TEXT with the speaker, or write it to an audio file.
 
-    If TEXT is -, the command reads standard input. With --file, it reads a file.
+    The file is a .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac file. If TEXT is -, the command reads
+    standard input. With --file, it reads a file.
     """
     if as_json and output == STANDARD_OUTPUT:
         raise click.UsageError(

@@ -29,7 +29,7 @@ from inworld_sync.models.realtime import Session
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Web page that may connect, such as http://localhost:8060; may be repeated.",
+    help="Origin of a web page that may connect, such as http://localhost:8060; may be repeated.",
 )
 @click.option(
     "--max-engines",
@@ -39,7 +39,7 @@ from inworld_sync.models.realtime import Session
 )
 @click.option("--voice", help="Voice of conversations.")
 @click.option("--instructions", help="Instructions of conversations.")
-@click.option("--model", help="Language model of conversations, provider/model.")
+@click.option("--model", help="Language model of conversations, as provider/model.")
 @verbose_option
 @client_options
 def command(

@@ -48,7 +48,7 @@ _Tool = ToolFunction[..., object]
               help="WAV file for the assistant's speech, instead of the speaker.")  # fmt: skip
 @click.option("--voice", help="Voice of the assistant; by default the service decides.")
 @click.option("--instructions", help="Instructions for the assistant.")
-@click.option("--model", help="Language model, provider/model.")
+@click.option("--model", help="Language model, as provider/model.")
 @click.option("--tools", "tools_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               metavar="FILE.py", help="Offer the @tool functions of a Python file.")  # fmt: skip
 @click.option("--half-duplex", is_flag=True, help="Mute the microphone while the assistant speaks.")

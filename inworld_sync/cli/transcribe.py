@@ -107,8 +107,11 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
 @click.option("--live", is_flag=True, help="Send in real time, and print each turn when it ends.")
-@click.option("--language", help="BCP-47 tag, such as en-US; by default the model detects it.")
-@click.option("--model", default=DEFAULT_STT_MODEL, show_default=True, help="provider/model.")
+@click.option(
+    "--language", help="Language of the speech, such as en-US; by default the model detects it."
+)
+@click.option("--model", default=DEFAULT_STT_MODEL, show_default=True,
+              help="Model, as provider/model.")  # fmt: skip
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
 @click.option("--channels", default="1", show_default=True, callback=_channels,
               metavar="N|separate",
@@ -150,10 +153,11 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Transcribe audio FILES in any format that soundfile or PyAV reads; - is standard input.
+    Transcribe audio FILES; - is standard input.
 
-    Files whose names end in .pcm or .raw, and standard input without a header, are raw 16-bit PCM
-    and need --rate. If a transcription fails, the turns so far are still printed.
+    A file may have any format that soundfile or PyAV reads. Files whose names end in .pcm or .raw,
+    and standard input without a header, are raw 16-bit PCM and need --rate. If a transcription
+    fails, the turns so far are still printed.
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)

@@ -135,10 +135,11 @@ def _clone(
     as_json: bool,
 ) -> None:
     """
-    Make a voice from FILES, recordings of one speaker with 3 to 30 s of speech each.
+    Make a voice from FILES, recordings of one speaker.
 
-    Clone only the voice of a person who has agreed. With --local the voice exists until the
-    command ends; to keep it, use --base-url with a running emulator.
+    Each recording has 3 to 30 s of speech. Clone only the voice of a person who has agreed. With
+    --local, the voice exists until the command ends; to keep it, use --base-url with a running
+    emulator.
     """
     with open_client(local=local, base_url=base_url) as iw:
         cloned = iw.voices.clone(
@@ -180,9 +181,10 @@ def _design(
     as_json: bool,
 ) -> None:
     """
-    Make voices from a PROMPT of 30 to 250 characters, and write a preview of each.
+    Make voices from a PROMPT, and write a preview of each.
 
-    'inworld-sync voices publish' adds one of them to the account.
+    PROMPT describes the voice in 30 to 250 characters. 'inworld-sync voices publish' adds one of
+    the voices to the account.
     """
     with open_client(local=local, base_url=base_url) as iw:
         previews = iw.voices.design(
@@ -236,7 +238,7 @@ def _update(
     base_url: str | None,
     as_json: bool,
 ) -> None:
-    """Change the name, description or tags of a VOICE; --tag replaces all its tags."""
+    """Change the name, description or tags of a VOICE. --tag replaces all its tags."""
     if name is None and description is None and not tags:
         raise click.UsageError("update needs --name, --description or --tag")
     with open_client(local=local, base_url=base_url) as iw:
