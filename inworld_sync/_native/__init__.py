@@ -2,8 +2,8 @@
 Loads the compiled C core, and selects its instruction set.
 
 :data:`lib` has the functions and constants of ``csrc/include``; :data:`ffi` creates their
-arguments. A call keeps the GIL, if there is one. A call for a message of the service takes a few
-microseconds, and a call for 12 MB of base64 takes about 2 ms.
+arguments. A call keeps the GIL (if there is one), because calls are short: a call for a message of
+the service takes a few microseconds, and a call for 12 MB of base64 takes about 2 ms.
 
 Only :mod:`inworld_sync.audio` imports this package.
 
@@ -40,7 +40,7 @@ def check_abi(name: str, found: int) -> None:
     """Raise `ImportError` if the compiled module was built with another ABI version."""
     if found != ABI_VERSION:
         raise ImportError(
-            f"{name} has ABI {found}, this version needs {ABI_VERSION}: reinstall inworld-sync"
+            f"{name} has ABI {found}, but inworld_sync needs {ABI_VERSION}: reinstall inworld-sync"
         )
 
 
@@ -51,7 +51,7 @@ lib = _core.lib
 
 
 def _names() -> dict[str, int]:
-    """Return the levels that this machine can run, slowest first, with their numbers in C."""
+    """Return the names of :func:`levels`, each with its number in C."""
     return {
         ffi.string(lib.iw_level_name(number)).decode(): number
         for number in range(lib.IW_LEVEL_COUNT)
@@ -73,8 +73,8 @@ def force_level(name: str | None) -> None:
     """
     Select the instruction set for the whole process.
 
-    Every instruction set computes the same bits, so this call is only useful for tests and
-    comparisons.
+    All instruction sets give the same results, bit for bit, so this call is only useful for tests
+    and comparisons.
 
     Args:
         name: One of :func:`levels`; None means the best instruction set.

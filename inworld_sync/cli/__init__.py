@@ -48,7 +48,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=HELP)
 @click.version_option(__version__, prog_name="inworld-sync")
 def _cli() -> None:
-    """Speech with Inworld, or with the emulator, which needs no account."""
+    """Speak, transcribe and talk with Inworld, or with the emulator, which needs no account."""
 
 
 def run(arguments: list[str] | None = None) -> None:

@@ -34,19 +34,27 @@ _PRINTED_FAILURES = 20
 @click.option("--template", metavar="NAME",
               help="Names of the outputs, such as {voice}/{id}.mp3; the ending chooses the format. "
               "Default: {id}.wav for a text, {id}.txt for a recording.")  # fmt: skip
-@click.option("--voice", default="Ashley", show_default=True, help="Voice of texts.")
-@click.option("--model", default=DEFAULT_TTS_MODEL, show_default=True, help="Model of texts.")
+@click.option(
+    "--voice", default="Ashley", show_default=True, help="Voice of texts, if the item has none."
+)
+@click.option(
+    "--model",
+    default=DEFAULT_TTS_MODEL,
+    show_default=True,
+    help="Model of texts, if the item has none.",
+)
 @click.option("--language", help="Language of texts and recordings, such as en-US.")
 @click.option("--jobs-at-once", default=20, show_default=True, type=click.IntRange(1, 1000),
-              help="Items that are done at once.")  # fmt: skip
+              help="How many items are done at the same time.")  # fmt: skip
 @click.option("--retries", default=3, show_default=True, type=click.IntRange(0, 100),
               help="How often an item is retried if another attempt may help.")  # fmt: skip
 @click.option("--timeout", default=60.0, show_default=True,
               type=click.FloatRange(min=0, min_open=True),
-              help="Seconds to wait for a connection, and for each message.")  # fmt: skip
+              help="Seconds to wait for a connection, and for each message of the "
+              "service.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace files that are not from this batch.")
 @click.option("--redis", metavar="URL",
-              help="Share the limit of connections with other processes.")  # fmt: skip
+              help="Redis server with which processes share the limit of connections.")  # fmt: skip
 @client_options
 def command(
     jobs: Path,
@@ -66,10 +74,12 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Do all items of JOBS, a .csv file with a header or a .jsonl file.
+    Speak or transcribe all items of the file JOBS.
 
-    Each item has a text to speak, or audio, the path of a recording to transcribe. It may have an
-    id, voice, model and language. After an interruption, the same command does only what is left.
+    JOBS is a .csv file with a header, or a .jsonl file. An item has the field text, which is
+    spoken, or the field audio, the path of a recording, which is transcribed. It may also have the
+    fields id, voice, model and language. After an interruption, the same command does only the
+    items that are not done yet.
     """
     with contextlib.ExitStack() as stack:
         limiter = None
@@ -108,7 +118,9 @@ def _report(summary: BatchSummary, output: Path) -> None:
     for failure in summary.failures[:_PRINTED_FAILURES]:
         print_message(f"{failure.id}: {failure.kind}: {failure.message}")
     if len(summary.failures) > _PRINTED_FAILURES:
-        print_message(f"{len(summary.failures) - _PRINTED_FAILURES} further failures")
+        print_message(
+            f"{len(summary.failures) - _PRINTED_FAILURES} further failures: see the journal"
+        )
     skipped = f", {summary.skipped} were done before" if summary.skipped else ""
     failed = f", {len(summary.failures)} failed" if summary.failures else ""
     rate = f"{summary.seconds:.1f} s, {summary.items_per_second:.1f} per second"

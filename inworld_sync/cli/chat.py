@@ -29,7 +29,7 @@ _DEFAULT_TIMEOUT_SECONDS = 60.0
     "--model",
     default="auto",
     show_default=True,
-    help="provider/model, inworld/ROUTER, or auto for a choice of the service.",
+    help="Model, as provider/model, or inworld/ROUTER; with auto, the service chooses the model.",
 )
 @click.option("--max-tokens", type=int, help="The largest number of tokens of the answer.")
 @click.option("--temperature", type=float, help="Randomness of the answer, 0 to 2.")
@@ -60,7 +60,7 @@ def command(
     """
     Ask a language model one question.
 
-    Without PROMPT, or with -, the command reads standard input.
+    Without PROMPT, or if PROMPT is -, the command reads standard input.
     """
     if is_given("voice") and not speaks:
         raise click.UsageError("--voice needs --speak")
@@ -108,7 +108,7 @@ def _read(prompt: str | None) -> str:
 
 
 def _printed(stream: ChatStream) -> Iterator[str]:
-    """Print and yield each piece when the piece arrives."""
+    """Print each piece when it arrives, then yield the piece."""
     last = ""
     try:
         for piece in stream:

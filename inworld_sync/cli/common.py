@@ -38,7 +38,8 @@ F = TypeVar("F", bound=Callable[..., object])
 _DIGITS = 3
 _DIGITS_OF_MS = 1
 
-# The -v option does not show audio. A field of any name may contain audio as base64.
+# The -v option does not show audio. A field of any name may have audio, so any text that is long
+# base64 counts as audio.
 _AUDIO = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _AUDIO_NAMES = {"audio", "audioContent"}
 _SECRET = re.compile(r"api_?key|authorization|headers|secret|token$", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""``inworld-sync demo``: speak one sentence and show the times."""
+"""``inworld-sync demo``: speak one sentence and show when each word is spoken."""
 
 from __future__ import annotations
 
@@ -33,13 +33,17 @@ SENTENCE = "Hello! I am a voice from this machine, and you need no account to he
 @click.option("--cloud", is_flag=True, help=f"Use Inworld's service; needs {API_KEY_VARIABLE}.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(text: str, voice: str, output: Path, *, cloud: bool, as_json: bool) -> None:
-    """Speak a sentence, by default with the emulator, and write it to a WAV file."""
+    """
+    Speak a sentence, and write it to a WAV file.
+
+    The emulator speaks the sentence; with --cloud, Inworld's service does.
+    """
     if cloud and not os.environ.get(API_KEY_VARIABLE):
         raise ConfigError(f"--cloud needs the environment variable {API_KEY_VARIABLE}")
     audio = AudioConfig("PCM", 24000)
     with Inworld(local=not cloud) as iw:
         if not cloud:
-            # The first call loads the engine. The measured times do not include the loading.
+            # This call loads the engine, so that the measured times do not include the loading.
             iw.tts.synthesize("Ready.", voice=voice)
         with SpeechOutput(str(output), audio) as file:
             for chunk in iw.tts.stream(text, voice=voice, audio=audio):

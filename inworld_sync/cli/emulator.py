@@ -21,7 +21,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @click.command("emulator")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=0, show_default=True, help="0 uses a free port.")
+@click.option(
+    "--port", default=0, show_default=True, help="Port to listen on; 0 chooses a free port."
+)
 @click.option("--tls", is_flag=True, help="Serve TLS with a certificate made for this run.")
 @click.option(
     "--ca-file",
@@ -30,7 +32,10 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 @click.option("--api-key", help="Key that clients must send; random by default.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
-@click.option("--chat-url", help="OpenAI-compatible endpoint that writes the replies.")
+@click.option(
+    "--chat-url",
+    help="OpenAI-compatible endpoint that writes the replies, instead of built-in rules.",
+)
 @click.option("--chat-model", help="With --chat-url: the model to request.")
 @click.option(
     "--chat-api-key",
@@ -61,7 +66,7 @@ def command(
     if source is ParameterSource.COMMANDLINE and chat_url is None:
         raise click.UsageError("--chat-api-key needs --chat-url")
     if allow_remote and host in _LOOPBACK:
-        raise click.UsageError("--allow-remote needs --host")
+        raise click.UsageError("--allow-remote needs --host with an address that is not loopback")
     # Imported here, so that --help stays fast.
     from inworld_sync.emulator import ChatReplies, Emulator
 

@@ -10,7 +10,7 @@ from inworld_sync.errors import AudioError, AuthError, ConfigError, TransportErr
 __all__ = ["EMPTY_STATUS", "HELP", "message_of", "status_of", "with_options"]
 
 _FAILED_STATUS: Final = 1
-# The command did its work, and the result has no words or voices.
+# The command did its work, but the result has no words or no voices.
 EMPTY_STATUS: Final = 5
 
 _STATUSES: Final = {ConfigError: 2, AuthError: 3, TransportError: 4}
@@ -59,7 +59,7 @@ _OPTIONS: Final = {
     "voice": "--voice",
     "workspace": "--workspace",
 }
-# Matches an argument at the start of a message, after a verb, or before the value ``=True``. A name
+# Matches an argument at the start of a message, after "pass" or "check", or before "=True". A name
 # with an underscore is not a word of a sentence, so such a name matches everywhere.
 _ARGUMENT: Final = re.compile(
     rf"(?:^|(?<=pass )|(?<=check )|\b(?=\w+=True)|\b(?=[a-z]+_))({'|'.join(_OPTIONS)})\b(?:=True)?"

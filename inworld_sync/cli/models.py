@@ -19,9 +19,10 @@ from inworld_sync.models.catalog import STT_MODELS, TTS_MODELS, ModelInfo
 @client_options
 def command(*, local: bool, base_url: str | None, as_json: bool) -> None:
     """
-    List the language models of the service, and the documented TTS and STT models.
+    List the language models, the TTS models and the STT models.
 
-    The service has no list of its TTS and STT models; those are listed from its documentation.
+    The service lists its language models only. The TTS and STT models are those of its
+    documentation.
     """
     with open_client(local=local, base_url=base_url) as iw:
         models = iw.models.list()

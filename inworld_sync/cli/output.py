@@ -61,8 +61,8 @@ def encoding_of(output: str | None, file_format: str | None) -> AudioEncoding:
     if suffix not in FILE_FORMATS:
         if file_format is None:
             raise click.UsageError(
-                f"--output must end in {', '.join(FILE_FORMATS)} or be -, or pass --format, "
-                f"got {output!r}"
+                f"--output must end in {', '.join(FILE_FORMATS)}, or be -, got {output!r}: "
+                "for another ending, pass --format"
             )
         return FILE_ENCODINGS[file_format]
     if file_format not in (None, FILE_FORMATS[suffix]):
@@ -74,17 +74,17 @@ class SpeechOutput(ExitStack):
     """
     Writes speech to a target, and counts the speech that was written.
 
-    The target is a file, standard output for ``-``, or the speaker for None. The speaker plays all
-    of the speech before the ``with`` block ends.
+    The target *output* is the name of a file, ``-`` for standard output, or None for the speaker.
+    The speaker plays all of the speech before the ``with`` block ends.
 
     The first chunk opens the file. The new file replaces an existing file when the ``with`` block
     ends. After an exception or Ctrl-C, the existing file is unchanged, and a message names the
     partial file that has the speech so far.
 
     Attributes:
-        first_audio_ms: The time from the creation of this object to the first audio.
+        first_audio_ms: The time from the creation of this object to the first chunk of audio.
         size_bytes: The size of all audio that was written.
-        words: All words with times.
+        words: All words of the speech, with their times.
     """
 
     def __init__(
@@ -149,12 +149,12 @@ class SpeechOutput(ExitStack):
 
     @property
     def partial_path(self) -> Path | None:
-        """The partial file that has the speech, while the file is incomplete."""
+        """The path of the partial file; None if the speech is not in a partial file."""
         return None if self._file is None else self._file.partial_path
 
     @property
     def length(self) -> str:
-        """The length of the speech for a message."""
+        """The length of the speech as text, in seconds or in bytes."""
         duration_ms = self.duration_ms
         return f"{duration_ms / 1000.0:.2f} s" if duration_ms else f"{self.size_bytes} bytes"
 

@@ -1,4 +1,4 @@
-"""``inworld-sync say``: speak text with the speaker or into an audio file."""
+"""``inworld-sync say``: speak a text with the speaker, or write its speech to a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VISEME_SUFFIXES = (".json", ".tsv", ".xml", ".dat")
 
 _RATES = ", ".join(map(str, SAMPLE_RATES_HZ))
 
-# A text of at least this length takes long enough for a progress bar.
+# Speaking a longer text takes so long that a progress bar is shown.
 _LONG_CHARACTERS = 500
 
 
@@ -42,23 +42,25 @@ _LONG_CHARACTERS = 500
     "-o",
     "--output",
     type=NewFile(str),
-    help="File, or - for standard output; by default the speaker plays.",
+    help="Audio file, or - for standard output; by default the speaker plays the speech.",
 )
 @click.option(
     "--format",
     "file_format",
     type=click.Choice(list(FILE_ENCODINGS)),
-    help="Format of the output; by default that of the file's ending, and pcm for -.",
+    help="Format of the output. By default, the ending of the file name decides; standard output "
+    "(-) gets pcm.",
 )
 @click.option("--voice", default="Ashley", show_default=True, help="The voice.")
 @click.option("--model", default="inworld-tts-2", show_default=True, help="The model.")
-@click.option("--language", help="BCP-47 tag, such as en-US, or AUTO.")
+@click.option("--language", help="Language of the text, such as en-US, or AUTO.")
 @click.option("--rate", default=24000, show_default=True, help=f"Sample rate in Hz: {_RATES}.")
 @click.option("--speed", type=float, help="Speaking rate, 0.5 to 1.5; 1 is the normal rate.")
 @click.option(
     "--visemes",
     type=NewFile(),
-    help="Write the mouth shapes to this file: .json, .tsv or .xml of Rhubarb, or .dat of Moho.",
+    help="Write the mouth shapes to this file. The ending chooses the format: .json, .tsv or .xml "
+    "(Rhubarb), or .dat (Moho).",
 )
 @click.option(
     "--timeout",
@@ -88,9 +90,10 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Speak TEXT with the speaker, or write a .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac file.
+    Speak TEXT with the speaker, or write it to an audio file.
 
-    If TEXT is -, the command reads standard input. With --file, it reads a file.
+    The file is a .wav, .pcm, .raw, .mp3, .ogg, .opus or .flac file. If TEXT is -, the command reads
+    standard input. With --file, it reads a file.
     """
     if as_json and output == STANDARD_OUTPUT:
         raise click.UsageError(

@@ -1,4 +1,4 @@
-"""``inworld-sync serve-game``: speech and conversations for a game engine."""
+"""``inworld-sync serve-game``: serve speech and conversations to game engines."""
 
 from __future__ import annotations
 
@@ -15,24 +15,31 @@ from inworld_sync.models.realtime import Session
 
 
 @click.command("serve-game")
-@click.option("--port", default=8970, show_default=True, help="0 uses a free port.")
+@click.option(
+    "--port", default=8970, show_default=True, help="Port to listen on; 0 chooses a free port."
+)
 @click.option(
     "--token",
     envvar="INWORLD_SYNC_GAME_TOKEN",
     show_envvar=True,
-    help="Text that the engine must send.",
+    help="Secret text that an engine must send to connect.",
 )
 @click.option(
     "--allow-origin",
     "origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Web page that may connect, such as http://localhost:8060; may be repeated.",
+    help="Origin of a web page that may connect, such as http://localhost:8060; may be repeated.",
 )
-@click.option("--max-engines", default=4, show_default=True, help="Engines at the same time.")
+@click.option(
+    "--max-engines",
+    default=4,
+    show_default=True,
+    help="How many engines may be connected at the same time.",
+)
 @click.option("--voice", help="Voice of conversations.")
 @click.option("--instructions", help="Instructions of conversations.")
-@click.option("--model", help="Language model of conversations, provider/model.")
+@click.option("--model", help="Language model of conversations, as provider/model.")
 @verbose_option
 @client_options
 def command(
@@ -94,7 +101,7 @@ def command(
 
 
 def _with_options(message: str) -> str:
-    """Replace the parameter at the start of a message by the name of its option."""
+    """Replace the parameter at the start of a message with the name of its option."""
     for name, option in {
         "allowed_origins": "--allow-origin",
         "max_engines": "--max-engines",

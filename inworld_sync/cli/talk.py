@@ -1,4 +1,4 @@
-"""``inworld-sync talk``: a realtime conversation, spoken or typed."""
+"""``inworld-sync talk``: hold a realtime conversation, spoken or typed."""
 
 from __future__ import annotations
 
@@ -37,14 +37,18 @@ _Tool = ToolFunction[..., object]
 @click.command("talk")
 @click.option("--input", "input_file", metavar="FILE", help="Audio file with the user's speech.")
 @click.option(
-    "--say", "texts", multiple=True, metavar="TEXT", help="Send this as a turn; may be repeated."
+    "--say",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    help="Send this text as a turn; may be repeated.",
 )
 @click.option("--typed", is_flag=True, help="Type instead of speaking.")
 @click.option("-o", "--output", type=NewFile(str), metavar="FILE",
               help="WAV file for the assistant's speech, instead of the speaker.")  # fmt: skip
 @click.option("--voice", help="Voice of the assistant; by default the service decides.")
 @click.option("--instructions", help="Instructions for the assistant.")
-@click.option("--model", help="Language model, provider/model.")
+@click.option("--model", help="Language model, as provider/model.")
 @click.option("--tools", "tools_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               metavar="FILE.py", help="Offer the @tool functions of a Python file.")  # fmt: skip
 @click.option("--half-duplex", is_flag=True, help="Mute the microphone while the assistant speaks.")
@@ -69,9 +73,9 @@ def command(
     """
     Talk with an assistant, by microphone and speaker.
 
-    Without a microphone, or if standard input is not a terminal, each line of standard input is a
-    turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the input ends the
-    conversation.
+    With --typed, without a microphone, or if standard input is not a terminal, each line of
+    standard input is a turn. Speaking or typing interrupts the assistant. Ctrl-C or the end of the
+    input ends the conversation.
     """
     if sum((bool(input_file), bool(texts), typed)) > 1:
         raise click.UsageError("--input, --say and --typed cannot be combined")
@@ -121,7 +125,9 @@ def _write(rt: RealtimeSession, texts: Iterable[str], *, is_heard: bool, waits: 
     """
     Send each text as a turn.
 
-    If *waits* is true, wait for each reply and its audio before the next text.
+    If *waits* is true, wait for each reply before the next text. Otherwise, each text interrupts
+    the reply to the text before it, and the command waits only for the last reply. If *is_heard* is
+    true, each wait also lasts until the audio of the reply was played.
     """
     reply = None
     for text in filter(None, map(str.strip, texts)):

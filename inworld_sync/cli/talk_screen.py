@@ -1,8 +1,8 @@
 """
 Shows a conversation: transcripts, tool calls and the levels of user and assistant.
 
-On a terminal the last lines of the screen show the current turn and two level meters. Otherwise
-one line is printed for each turn, as text or as JSON.
+One line is printed for each turn, tool call, interruption and reconnection, as text or as JSON. On
+a terminal, the last lines of the screen can show the current turn and two level meters.
 
 Lock rule: ``_lock`` guards the transcripts of the current turn, and is held for a short time only.
 rich has its own lock for printing.
@@ -66,7 +66,7 @@ class Screen:
         assistant: The name to print for the assistant.
         as_json: Whether to print each line as a JSON object.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, assistant: str, *, as_json: bool) -> None:
@@ -88,8 +88,8 @@ class Screen:
         Args:
             rt: The session.
             waits: Whether the caller waits for each reply. Then the caller raises the error of a
-                failed reply, and the user's text is printed. Otherwise the user types, and already
-                sees the text.
+                failed reply, and the text that is sent for the user is printed. Otherwise, this
+                object prints a failed reply, and the user already sees what the user types.
         """
         if waits:
             rt.on(ItemAdded, self._written)
@@ -127,7 +127,7 @@ class Screen:
         ERRORS.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def end(self, output: str | None, spoken_ms: float) -> None:
-        """Print the end of the conversation."""
+        """Print how much speech was heard. Without JSON, print this only if *output* is a file."""
         if self._as_json:
             self._write({"event": "ended", "output": output, "heard_ms": spoken_ms})
         elif output is not None:
@@ -219,7 +219,8 @@ class Screen:
             details = event.response.status_details
             reason = details.reason if details is not None else ""
             self.warn(
-                f"the response ended as {event.response.status}: {reason or 'no reason given'}"
+                f"the response ended with the status {event.response.status}: "
+                f"{reason or 'no reason given'}"
             )
 
     def _failed(self, event: ErrorReported) -> None:

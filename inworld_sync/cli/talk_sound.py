@@ -28,7 +28,7 @@ __all__ = ["RATE_HZ", "MeteredSink", "MeteredSource", "open_file", "open_microph
 
 RATE_HZ = 24000
 
-# A meter shows silence if there was no measurement for this time.
+# A meter shows silence if the last measurement is older than this number of samples.
 _SHOWN_SAMPLES = RATE_HZ // 5
 
 _Warn = Callable[[str], object]
@@ -144,7 +144,7 @@ def open_sink(output: str | None, *, is_spoken: bool, warn: _Warn) -> AudioSink 
 
 def open_microphone(speaker: AudioSink | None, *, half_duplex: bool, warn: _Warn) -> AudioSource:
     """
-    Open the microphone.
+    Open the microphone. If possible, it removes the sound of *speaker*; otherwise *warn* is called.
 
     Raises:
         DeviceError: There is no microphone.

@@ -40,7 +40,8 @@ def command(
     """
     Make a token for a browser or a device, and print it.
 
-    A token of --local has the right form; no service accepts it after the command has ended.
+    With --local, the token has the right form, but no service accepts it after the command has
+    ended.
     """
     with open_client(local=local, base_url=base_url) as iw:
         token = iw.tokens.mint(

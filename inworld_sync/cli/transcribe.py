@@ -60,7 +60,7 @@ STANDARD_INPUT = "-"
 _LINE_START = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
 # On Windows Ctrl-C does not end a wait without a timeout.
 _WAIT_SECONDS = 1.0
-# After an interruption, the program waits at most this time until its threads end.
+# At the end, also after an interruption, the command waits at most this time for its threads.
 _END_SECONDS = 0.5
 
 # Each file with two channels uses two of the twenty connections of an account.
@@ -106,26 +106,29 @@ def _channels(_: click.Context, __: click.Parameter, value: str) -> int | Litera
               help="Folder for one result per file; by default standard output.")  # fmt: skip
 @click.option("--srt", is_flag=True, help="Write SubRip subtitles.")
 @click.option("--vtt", is_flag=True, help="Write WebVTT subtitles.")
-@click.option("--live", is_flag=True, help="Send in real time, and print each turn at once.")
-@click.option("--language", help="BCP-47 tag, such as en-US; by default the model detects it.")
-@click.option("--model", default=DEFAULT_STT_MODEL, show_default=True, help="provider/model.")
+@click.option("--live", is_flag=True, help="Send in real time, and print each turn when it ends.")
+@click.option(
+    "--language", help="Language of the speech, such as en-US; by default the model detects it."
+)
+@click.option("--model", default=DEFAULT_STT_MODEL, show_default=True,
+              help="Model, as provider/model.")  # fmt: skip
 @click.option("--rate", type=int, help="Sample rate in Hz of raw PCM.")
 @click.option("--channels", default="1", show_default=True, callback=_channels,
               metavar="N|separate",
-              help="Channels of raw PCM, which are mixed to one. With separate, each channel is "
-              "transcribed alone, and raw PCM has two channels.")  # fmt: skip
+              help="Number of channels of raw PCM; they are mixed to one. With separate, each "
+              "channel is transcribed alone, and raw PCM has two channels.")  # fmt: skip
 @click.option("--channel", type=click.IntRange(min=0), metavar="N",
-              help="Transcribe only this channel, from 0.")  # fmt: skip
+              help="Transcribe only this channel; the first channel is 0.")  # fmt: skip
 @click.option("--raw-format", type=click.Choice(get_args(RawFormat)), metavar="NAME",
-              help="Format of raw PCM in the names of ffmpeg, such as mulaw or s24le; "
-              "default: by the end of the file name, else s16le.")  # fmt: skip
+              help="Format of raw PCM, by its name in ffmpeg, such as mulaw or s24le. By default, "
+              "the ending of the file name decides; other files have s16le.")  # fmt: skip
 @click.option("--http", is_flag=True, help="Send each file as one request of at most 16 MB.")
 @click.option("--jobs", default=4, show_default=True, type=click.IntRange(1, 20),
-              help="Files to transcribe at once.")  # fmt: skip
+              help="How many files are transcribed at the same time.")  # fmt: skip
 @click.option("--timeout", default=TIMEOUT_SECONDS, show_default=True,
               type=click.FloatRange(min=0, min_open=True),
-              help="Seconds to wait for progress after the end of the audio; with --http, for "
-              "the result.")  # fmt: skip
+              help="Seconds to wait for progress after the end of the audio; with --http, seconds "
+              "to wait for the result.")  # fmt: skip
 @verbose_option
 @client_options
 def command(
@@ -150,10 +153,11 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Transcribe audio FILES in any format that soundfile or PyAV reads; - is standard input.
+    Transcribe audio FILES; - is standard input.
 
-    Files whose names end in .pcm or .raw, and standard input without a header, are raw 16-bit PCM
-    and need --rate. If a transcription fails, the turns so far are still printed.
+    A file may have any format that soundfile or PyAV reads. Files whose names end in .pcm or .raw,
+    and standard input without a header, are raw 16-bit PCM and need --rate. If a transcription
+    fails, the turns so far are still printed.
     """
     form = _form(as_json=as_json, srt=srt, vtt=vtt)
     _check(files, form, output, live=live)
@@ -219,7 +223,7 @@ def _check(files: Sequence[str], form: str, output: Path | None, *, live: bool) 
     if live and len(files) > 1:
         raise click.UsageError("--live accepts one file")
     if files.count(STANDARD_INPUT) > 1:
-        raise click.UsageError("standard input can be read once")
+        raise click.UsageError("standard input (-) can be read only once")
     if len(files) > 1 and form in ("srt", "vtt") and output is None:
         raise click.UsageError("--srt and --vtt with several files need a folder: pass --output")
     stems = [Path(name).stem for name in files]

@@ -43,7 +43,7 @@ class TranscriptWriter:
         files: The names of all files.
         form: ``text``, ``json``, ``srt`` or ``vtt``.
         output: Folder for one file per result; None means standard output.
-        is_on: False if the results were printed already.
+        is_on: Whether to write; False if the results were printed already.
     """
 
     def __init__(
@@ -108,7 +108,8 @@ def _rendered(result: TranscriptResult, form: str) -> str:
     if form == "json":
         return json_text(_row(result), indent=2) + "\n"
     if form in ("srt", "vtt"):
-        # If a transcript has no times at all, these methods raise an error that names the models.
+        # If a transcript has no times at all, these methods raise an error that names models
+        # with times.
         text = transcript.to_srt() if form == "srt" else transcript.to_vtt()
         if any(turn.text and not turn.words for turn in transcript.turns):
             print_message(

@@ -31,7 +31,8 @@ def _filters(function: F) -> F:
         click.option(
             "--source",
             type=click.Choice(["SYSTEM", "IVC", "PVC"]),
-            help="Only voices of the service, clones and designs, or professional clones.",
+            help="Only voices of the service (SYSTEM), clones and designs (IVC), or professional "
+            "clones (PVC).",
         ),
         click.option("--language", help="Only the voices of this language, such as EN_US."),
     ):
@@ -42,7 +43,12 @@ def _filters(function: F) -> F:
 def _facts(function: F) -> F:
     """Add the options that describe a voice."""
     for option in (
-        click.option("--tag", "tags", multiple=True, help="A word for filters; may be repeated."),
+        click.option(
+            "--tag",
+            "tags",
+            multiple=True,
+            help="Word by which lists can be filtered; may be repeated.",
+        ),
         click.option("--description", help="What the voice sounds like."),
     ):
         function = option(function)
@@ -67,7 +73,7 @@ def command(
     """
     List the voices of the account, or change them.
 
-    Without a command, voices does the same as voices list.
+    Without a command, 'inworld-sync voices' does the same as 'inworld-sync voices list'.
     """
     if context.invoked_subcommand is None:
         _print_list(language, source, gender, tags, local, base_url, as_json)
@@ -100,15 +106,16 @@ def _list(
 @click.argument("voice")
 @client_options
 def _get(voice: str, *, local: bool, base_url: str | None, as_json: bool) -> None:
-    """Show one VOICE, named by its id."""
+    """Show one voice; VOICE is its id."""
     with open_client(local=local, base_url=base_url) as iw:
         _print_voice(iw.voices.get(voice), as_json)
 
 
 @command.command("clone")
 @click.argument("files", nargs=-1, required=True)
-@click.option("--name", required=True, help="Name of the voice for people.")
-@click.option("--language", default="AUTO", show_default=True, help="Such as EN_US.")
+@click.option("--name", required=True, help="Name that people see; programs use the id.")
+@click.option("--language", default="AUTO", show_default=True,
+              help="Language of the recordings, such as EN_US.")  # fmt: skip
 @click.option("--transcription", "transcriptions", multiple=True,
               help="Text of a file; once for each file, in their order.")  # fmt: skip
 @click.option("--remove-noise", is_flag=True, help="Let the service remove background noise.")
@@ -128,10 +135,11 @@ def _clone(
     as_json: bool,
 ) -> None:
     """
-    Make a voice from recordings of a speaker in FILES, 3 to 30 s of speech each.
+    Make a voice from FILES, recordings of one speaker.
 
-    Clone only the voice of a person who has agreed. With --local the voice exists until the
-    command ends; to keep it, use --base-url with a running emulator.
+    Each recording has 3 to 30 s of speech. Clone only the voice of a person who has agreed. With
+    --local, the voice exists until the command ends; to keep it, use --base-url with a running
+    emulator.
     """
     with open_client(local=local, base_url=base_url) as iw:
         cloned = iw.voices.clone(
@@ -155,10 +163,11 @@ def _clone(
 @command.command("design")
 @click.argument("prompt")
 @click.option("--text", required=True, help="Text that the previews speak.")
-@click.option("--language", default="EN_US", show_default=True, help="Such as EN_US.")
-@click.option("--count", default=1, show_default=True, help="Voices to choose from, 1 to 3.")
+@click.option("--language", default="EN_US", show_default=True,
+              help="Language of the voices, such as EN_US.")  # fmt: skip
+@click.option("--count", default=1, show_default=True, help="How many voices to make, 1 to 3.")
 @click.option("-o", "--output", default="preview", show_default=True,
-              help="Beginning of the names of the files.")  # fmt: skip
+              help="Beginning of the names of the preview files.")  # fmt: skip
 @client_options
 def _design(
     prompt: str,
@@ -172,9 +181,10 @@ def _design(
     as_json: bool,
 ) -> None:
     """
-    Make voices from a PROMPT of 30 to 250 characters, and write a preview of each.
+    Make voices from a PROMPT, and write a preview of each.
 
-    The command publish adds one of them to the account.
+    PROMPT describes the voice in 30 to 250 characters. 'inworld-sync voices publish' adds one of
+    the voices to the account.
     """
     with open_client(local=local, base_url=base_url) as iw:
         previews = iw.voices.design(
@@ -194,7 +204,7 @@ def _design(
 
 @command.command("publish")
 @click.argument("voice")
-@click.option("--name", help="Name of the voice for people.")
+@click.option("--name", help="Name that people see; programs use the id.")
 @_facts
 @client_options
 def _publish(
@@ -215,7 +225,7 @@ def _publish(
 
 @command.command("update")
 @click.argument("voice")
-@click.option("--name", help="New name for people.")
+@click.option("--name", help="New name that people see; programs use the id.")
 @_facts
 @client_options
 def _update(
@@ -228,7 +238,7 @@ def _update(
     base_url: str | None,
     as_json: bool,
 ) -> None:
-    """Change what is said about a VOICE; --tag replaces all its tags."""
+    """Change the name, description or tags of a VOICE. --tag replaces all its tags."""
     if name is None and description is None and not tags:
         raise click.UsageError("update needs --name, --description or --tag")
     with open_client(local=local, base_url=base_url) as iw:

@@ -30,7 +30,7 @@ __all__ = ["PlayoutWriter", "Sink", "deadline_after"]
 # Audio is written in blocks of this length. A block is accepted completely or not at all.
 _BLOCK_MS = 20
 
-# How long end() waits for room for the last milliseconds of converted audio.
+# How long end() waits until the buffer has room for the last milliseconds of converted audio.
 _END_SECONDS = 1.0
 
 
@@ -143,7 +143,7 @@ class Sink(Closing):
 
     @abstractmethod
     def _seconds(self, frames: int, /) -> float:
-        """Return the longest time to wait until *frames* frames are heard."""
+        """Return how many seconds one wait for *frames* frames to be heard may last."""
 
     def _missing(self) -> int:
         """Return how many written frames were neither heard nor dropped yet."""

@@ -17,9 +17,11 @@ _log = logging.getLogger("inworld_sync.devices")
 
 def remove_echo(microphone: AudioSource, speaker: AudioSink) -> bool:
     """
-    Let a microphone remove the sound of a speaker, if both are devices and ``echo`` is installed.
+    Let a microphone remove the sound of a speaker, if both are devices and the extra ``echo`` is
+    installed.
 
-    A microphone that was created with ``echo`` (even False) or ``mute_while`` is not changed.
+    A microphone is not changed if it was created with ``mute_while=``, or with ``echo=`` of any
+    value but None.
 
     Returns:
         Whether the microphone removes the sound of a speaker.

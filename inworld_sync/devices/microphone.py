@@ -94,7 +94,8 @@ class Microphone(Closing):
             echo: A speaker in the same room, whose sound is removed from the recorded audio. The
                 user can interrupt the speaker. This argument and the next two arguments need the
                 extra ``echo``, and delay the recorded audio by about 10 ms. If *echo* is None,
-                ``converse`` removes the sound of its speaker if possible; False prevents this.
+                ``RealtimeSession.converse`` removes the sound of its speaker if possible. With
+                ``echo=False``, it does not.
             noise_suppression: Reduce steady noise, such as the noise of a fan.
             auto_gain: Adjust the volume of speech.
             voice_gate: Replace audio without speech by silence, so that the service does not take
@@ -113,9 +114,10 @@ class Microphone(Closing):
                 device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
-            ConfigError: A value is out of range, or no device has this name.
-            DeviceError: There is no device, the device cannot be opened, or sounddevice, PortAudio
-                or the extra ``echo`` or ``local`` is not installed.
+            ConfigError: A value is out of range, or no device or several devices have this name.
+            DeviceError: There is no device, or the device cannot be opened. Or something is not
+                installed: sounddevice, PortAudio, or an extra that the arguments need (``echo``,
+                ``local``).
         """
         require_whole("sample_rate_hz", sample_rate_hz, 8000, 48_000, " Hz")
         require_whole("block_ms", block_ms, 5, 1000, " ms")
@@ -154,7 +156,7 @@ class Microphone(Closing):
         self._lost: _Loss | None = None
         self._audio: RecordedAudio
         self._rate_hz: int
-        # The counts of devices that were used earlier.
+        # The dropped samples and the overflows of the devices that were used earlier.
         self._earlier_dropped = 0
         self._earlier_overflows = 0
         self._stream = self._open(device)
@@ -179,7 +181,11 @@ class Microphone(Closing):
 
     @property
     def echo_stats(self) -> EchoStats | None:
-        """The statistics of the echo cancellation on this device; None without ``echo``."""
+        """
+        The statistics of the echo cancellation on this device.
+
+        None if none of ``echo``, ``noise_suppression`` and ``auto_gain`` is used.
+        """
         with self._lock:
             audio = self._audio
             return audio.canceller.stats if isinstance(audio, ProcessedAudio) else None
@@ -195,7 +201,8 @@ class Microphone(Closing):
         """
         Whether the sound of a speaker is removed, with ``echo`` or with ``mute_while``.
 
-        None means that nothing was decided, so :meth:`cancel_echo` may be called.
+        None means that ``echo`` and ``mute_while`` are both None, and that :meth:`cancel_echo` was
+        not called yet.
         """
         if self._echo is not None or self._speaker is not None:
             return True
@@ -209,8 +216,8 @@ class Microphone(Closing):
         muted. ``is_clipped`` of the result shows whether the audio is too loud.
 
         Args:
-            window_ms: How many milliseconds before now to measure, in whole blocks of the device;
-                at most 512 blocks.
+            window_ms: The last *window_ms* milliseconds are measured, rounded to whole blocks of
+                the device; at most 512 blocks.
 
         Returns:
             The peak and the root mean square.
@@ -318,7 +325,7 @@ class Microphone(Closing):
             self._ring.mute(muted)
 
     def _fetch(self, missing_bytes: int) -> int:
-        """Add audio that the device has recorded; return how many bytes were added."""
+        """Add recorded audio to the block for the program; return how many bytes were added."""
         if self._closed.is_set():
             raise ClosedError("this Microphone is closed")
         if self._lost is not None:
@@ -345,7 +352,8 @@ class Microphone(Closing):
 
     def _revive(self) -> DeviceChanged | None:
         """
-        Open the device again, or the current default device.
+        If an attempt is due, open the lost device again. If no device was chosen, open the present
+        default device.
 
         Returns:
             The change; None if no device could be opened yet.
@@ -393,7 +401,7 @@ class _Loss:
         return False
 
     def silent_samples(self, rate_hz: int) -> int:
-        """Return how many samples of silence to record since the last call."""
+        """Return how many samples of silence the time since the last call needs."""
         samples = int((time.monotonic() - self._silent_until) * rate_hz)
         self._silent_until += samples / rate_hz
         return samples

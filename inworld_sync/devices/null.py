@@ -1,6 +1,6 @@
 """
-Implements a speaker without a device. This speaker takes as long as a real speaker, and needs no
-sound system.
+Implements a speaker without a device. Audio takes as long as on a real speaker, but no sound system
+is needed.
 
 Locks: ``_changed`` guards every field. A thread holds the lock during arithmetic and while a
 subclass handles the samples, but never while it calls other code.

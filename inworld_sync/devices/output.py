@@ -23,9 +23,9 @@ from inworld_sync.models.devices import DeviceChanged, DeviceInfo
 
 __all__ = ["OutputDevice"]
 
-# This many seconds of played audio are held for microphones. The echo canceller holds as many.
+# This many seconds of played audio are held for microphones, as many as the echo canceller holds.
 _TAPPED_SECONDS = 10
-# PulseAudio loses up to 5 ms after a stream starts.
+# A stream begins with this much silence, because PulseAudio may lose its first 5 ms.
 _WARM_UP_MS = 10
 
 
@@ -47,9 +47,9 @@ class OutputDevice:
         Open the device and start it; see :class:`~inworld_sync.Speaker`.
 
         Raises:
-            ConfigError: No device has this name.
-            DeviceError: There is no device, the device cannot be opened, or sounddevice or
-                PortAudio is not installed.
+            ConfigError: No device or several devices have this name.
+            DeviceError: There is no device, the device cannot be opened, or a library is not
+                installed (sounddevice or PortAudio).
         """
         self.changed = Condition()
         self.gate = SoundGate()
@@ -134,7 +134,7 @@ class OutputDevice:
         return stream
 
     def _revive(self) -> None:
-        """Open the device again, or the current default device."""
+        """Open the lost device again. If no device was chosen, open the present default device."""
         old = self.info
         lost_frames = 0
         if self.feed is not None:

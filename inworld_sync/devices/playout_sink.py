@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlayoutSink"]
 
-# Seconds between two reads of the position. The playout does not report a read to other threads.
+# Seconds between two reads of the position. A read of the playout does not wake waiting threads.
 _LOOK_SECONDS = 0.005
 _MOST_LATENCY_MS = 60_000
 
@@ -53,8 +53,8 @@ class PlayoutSink(PlayoutWriter):
         Args:
             playout: A mono playout with ``s16`` input. No other code may push audio to this playout
                 or clear the playout. The playout stays open when the sink is closed.
-            track: The track of the mixer that reads the playout. The track knows when audio is
-                heard.
+            track: If a mixer reads the playout, the mixer's track for the playout. The track knows
+                when audio is heard.
             latency_ms: Without a mixer, the time from the read of a sample until it is heard, 0 to
                 60000. The reader must continue to read while nothing plays. When the sink is
                 cleared, the reader must drop the audio that was read and not heard.

@@ -157,7 +157,7 @@ def find_device(kind: Kind, device: int | str | None) -> DeviceInfo:
 
     Raises:
         ConfigError: No device or several devices have this name.
-        DeviceError: There is no device, or sounddevice or PortAudio is not installed.
+        DeviceError: There is no device, or a library is not installed (sounddevice or PortAudio).
     """
     sd = _sounddevice()
     with _lock, _translated(sd, f"finding {_called(kind, device)}"):

@@ -36,8 +36,8 @@ __all__ = ["ProgramSpeaker"]
 # the program plays its last samples. A sound server buffers up to 2 s.
 _LAST_SAMPLES_SECONDS = 5.0
 
-# The largest number of seconds that a program may run after it was terminated. After this time the
-# program is killed.
+# The largest number of seconds that a program may run after it was asked to terminate. After this
+# time, the program is killed.
 _EXIT_SECONDS = 1.0
 
 # The interval at which a wait checks whether the program has exited.
@@ -137,7 +137,7 @@ class ProgramSpeaker(NullSpeaker):
 
         Raises:
             ConfigError: A value is out of range, or *program* is not one of the names.
-            DeviceError: The program is not installed; with None, no program is installed.
+            DeviceError: *program* is not installed. With None, none of the programs is installed.
         """
         super().__init__(sample_rate_hz, buffer_ms=buffer_ms)
         self._program, self._path = _find(program)
@@ -162,7 +162,7 @@ class ProgramSpeaker(NullSpeaker):
 
         Raises:
             DeadlineExceeded: *timeout* seconds passed. Playback continues.
-            DeviceError: The program failed.
+            DeviceError: The program failed, or did not exit.
             ClosedError: The speaker is closed.
         """
         deadline = deadline_after(timeout)
@@ -297,4 +297,4 @@ def _find(name: str | None) -> tuple[_Program, str]:
         if path is not None:
             return program, path
     missing = f"{name} is not" if name else f"none of {', '.join(names)} is"
-    raise DeviceError(f"{missing} installed; install one of them, or PortAudio for Speaker()")
+    raise DeviceError(f"{missing} installed: install such a program, or PortAudio for Speaker()")

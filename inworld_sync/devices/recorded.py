@@ -1,5 +1,5 @@
 """
-Converts the audio that one device has recorded to the sample rate of the microphone.
+Converts recorded audio from the sample rate of one device to the sample rate of the microphone.
 
 If a speaker is given, the echo of the speaker is removed too. An object of this module is used as
 long as its device is open.
@@ -27,7 +27,7 @@ class RecordedAudio:
         rate_hz: The sample rate of the device.
         sample_rate_hz: The sample rate of the result.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time uses this object.
     """
 
     def __init__(self, ring: MicrophoneRing, rate_hz: int, sample_rate_hz: int) -> None:
@@ -65,7 +65,7 @@ class ProcessedAudio(RecordedAudio):
         DeviceError: livekit is not installed.
 
     Attributes:
-        canceller: The canceller.
+        canceller: The echo canceller, which also does the further processing.
     """
 
     def __init__(

@@ -38,7 +38,8 @@ class Speaker(SpeakerInput):
 
     Attributes:
         sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
-        gate: The state that a :class:`~inworld_sync.Microphone` with ``mute_while`` reads.
+        gate: Shows a :class:`~inworld_sync.Microphone` with ``mute_while`` when to record
+            silence.
         mixer: The mixer that the device plays, for a
             :class:`~inworld_sync.audio.playout.Playout` of your own. The mixer is mono and has
             the sample rate of the device. This rate may differ from *sample_rate_hz*.
@@ -72,9 +73,9 @@ class Speaker(SpeakerInput):
                 a lost device. The argument is a :class:`~inworld_sync.DeviceChanged`.
 
         Raises:
-            ConfigError: A value is out of range, or no device has this name.
-            DeviceError: There is no device, the device cannot be opened, or sounddevice or
-                PortAudio is not installed.
+            ConfigError: A value is out of range, or no device or several devices have this name.
+            DeviceError: There is no device, the device cannot be opened, or a library is not
+                installed (sounddevice or PortAudio).
         """
         _check(sample_rate_hz, buffer_ms)
         require_number("latency_ms", latency_ms, 1, 1000, " ms")
@@ -150,8 +151,8 @@ class Speaker(SpeakerInput):
         Measure the audio that is heard now, which is the sum of all inputs.
 
         Args:
-            window_ms: How many milliseconds before now to measure, in whole blocks of the device;
-                at most 512 blocks.
+            window_ms: The last *window_ms* milliseconds are measured, rounded to whole blocks of
+                the device; at most 512 blocks.
 
         Returns:
             The peak and the root mean square. The result has no samples if there is no device.

@@ -25,8 +25,8 @@ from inworld_sync.models.devices import SpeakerMark, SpeakerStats
 
 __all__ = ["SpeakerInput"]
 
-# The interval between two reads of the device's progress. Other changes wake a waiting thread at
-# once.
+# The interval between two reads of the device's progress: the shortest interval, the longest, and
+# the shortest during a wait for a mark. Other changes wake a waiting thread at once.
 _LOOK_SECONDS = 0.005
 _LONG_LOOK_SECONDS = 0.25
 _MARK_LOOK_SECONDS = 0.001

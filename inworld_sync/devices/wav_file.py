@@ -1,5 +1,5 @@
 """
-Reads WAV files as a source of audio, and writes WAV files as a sink.
+Implements a source that plays a recording, and a sink that writes a WAV file.
 
 Locks: as in :class:`~inworld_sync.devices.null.NullSpeaker`. ``_changed`` guards the file too.
 """
@@ -69,7 +69,8 @@ class WavSource(Closing):
 
         Raises:
             AudioError: *source* is not audio, or no installed library can decode *source*.
-            ConfigError: A value is out of range, or *sample_rate_hz* is missing.
+            ConfigError: A value is out of range. Or *sample_rate_hz* is missing, which raw samples
+                and arrays need.
             OSError: The file cannot be read.
         """
         require_whole("block_ms", block_ms, 1, 1000)
@@ -132,7 +133,8 @@ class WavSource(Closing):
             cast("BinaryIO", source).seek(self._start)
         elif _is_read_once(source):
             raise AudioError(
-                "a pipe, an iterable or another source can be read once: create another WavSource"
+                "a pipe, an iterable or an AudioSource can be read only once: "
+                "create another WavSource"
             )
         return self._open()
 
@@ -180,7 +182,7 @@ class WavSink(NullSpeaker):
         buffer_ms: int = 2000,
     ) -> None:
         """
-        Begin the file.
+        Begin to write the file.
 
         Args:
             target: A path, or a binary file. A file at the path is replaced; a binary file is not

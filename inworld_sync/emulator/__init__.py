@@ -1,5 +1,5 @@
 """
-Implements an emulator for the protocols of the three services, with real speech.
+Implements an emulator of Inworld's service: the same protocols, with real speech.
 
 A name is imported when it is first used. The speech engines are loaded at their first use.
 """

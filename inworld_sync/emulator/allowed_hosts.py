@@ -27,7 +27,7 @@ class AllowedHosts:
         host: The address on which the server listens.
         names: Further host names, or ``*`` for all.
 
-    Thread safety: any thread, since the object is never changed.
+    Thread safety: any thread may use this object, since it is never changed.
     """
 
     def __init__(self, host: str, names: tuple[str, ...]) -> None:

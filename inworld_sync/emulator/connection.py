@@ -193,7 +193,7 @@ class Connection:
     # HTTP.
 
     def _handle(self, request: Request) -> Response:
-        """Make the response to a request, with the headers of CORS if the request has an origin."""
+        """Make the response to a request. A request from a web page also gets CORS headers."""
         response = self._preflight(request) or self._result(request)
         origin = request.headers.get("origin")
         if origin is None or not self._settings.cors:
@@ -334,8 +334,8 @@ class Connection:
         if not isinstance(event, UpgradeRequest):
             self._refuse(BadRequest("the request is not an upgrade to WebSocket"))
             return
-        # The library knows no subprotocol, and refuses a name that contains "/". Base64 may contain
-        # "/".
+        # The library refuses a subprotocol whose name contains "/". The name may be a credential in
+        # base64, which may contain "/".
         if "Sec-WebSocket-Protocol" in event.headers:
             del event.headers["Sec-WebSocket-Protocol"]
         response = protocol.accept(event)

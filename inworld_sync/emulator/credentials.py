@@ -3,8 +3,8 @@ Checks credentials in the forms that the service accepts, and makes the response
 credentials.
 
 Source: the credential table and the handshake captures in the service's documentation. The response
-to a refused key shows the first four characters of the key, as the service does. The
-response to an expired token is not documented.
+to a refused key shows the first four characters of the key, as the response of the service does.
+The service does not document its response to an expired token.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Credential:
             scheme, _, secret = offered.strip().partition("_")
             if secret and scheme in ("basic", "bearer"):
                 return cls(scheme, secret)
-        # Two clients of realtime send the key as ``token``. On the other endpoints, ``token`` is
-        # not a credential.
+        # Two known clients of Realtime send the key as ``token`` in the query. On the other
+        # endpoints, ``token`` is not a credential.
         token = request.query_value("token") if request.path.endswith("/realtime") else None
         return cls("bearer", token) if token else cls()
 
@@ -98,7 +98,7 @@ class Credentials:
     """
     Checks credentials with the key of the server and the tokens that the server has issued.
 
-    Thread safety: any thread; one lock guards the table of tokens.
+    Thread safety: any thread may use this object; one lock guards the table of tokens.
     """
 
     def __init__(self, api_key: str, *, check: bool = True) -> None:

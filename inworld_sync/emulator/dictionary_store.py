@@ -20,7 +20,7 @@ class Dictionary:
 
     Attributes:
         name: The id of the dictionary.
-        display_name: The name for people.
+        display_name: The name that people see.
         words: The words, as the client sent them.
         etag: The version of the dictionary.
     """
@@ -38,7 +38,7 @@ class DictionaryStore:
     Args:
         limit: The largest number of dictionaries that may exist.
 
-    Thread safety: any thread; one lock guards the table.
+    Thread safety: any thread may use this object; one lock guards the table.
     """
 
     def __init__(self, limit: int) -> None:
@@ -72,7 +72,7 @@ class DictionaryStore:
         return made
 
     def update(self, name: str, etag: str, changes: Mapping[str, object]) -> Dictionary:
-        """Change fields of a dictionary, and its etag."""
+        """Change fields of a dictionary, and give it a new etag. *etag* is its present etag."""
         with self._lock:
             known = self._current(name, etag)
             changed = attrs.evolve(known, etag=uuid.uuid4().hex, **changes)  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ class DictionaryStore:
         return changed
 
     def delete(self, name: str, etag: str) -> None:
-        """Remove a dictionary."""
+        """Remove a dictionary. *etag* is its present etag."""
         with self._lock:
             self._current(name, etag)
             del self._table[name]

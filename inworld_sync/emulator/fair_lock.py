@@ -13,7 +13,8 @@ from inworld_sync.errors import DeadlineExceeded
 
 __all__ = ["FairLock"]
 
-# Half of this time is enough to serve a hundred streams with ten seconds of audio each.
+# How long a ``with`` statement waits for the lock. Half of this time is enough to serve a hundred
+# streams with ten seconds of audio each.
 _PATIENCE_SECONDS = 60.0
 
 

@@ -189,7 +189,7 @@ class FaultQueue:
     """
     The faults of the next connections, in the order in which the connections are accepted.
 
-    Thread safety: any thread; one lock guards the queue.
+    Thread safety: any thread may use this object; one lock guards the queue.
     """
 
     def __init__(self, faults: Iterable[str | Fault | Sequence[Fault]] = ()) -> None:

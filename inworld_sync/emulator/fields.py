@@ -69,7 +69,7 @@ def number(fields: Mapping[str, object], name: str) -> float | None:
 
 
 def whole(fields: Mapping[str, object], name: str, default: int) -> int:
-    """Read a whole number."""
+    """Read a whole number. A missing number is read as *default*."""
     value = number(fields, name)
     if value is None:
         return default

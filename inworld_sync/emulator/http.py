@@ -117,7 +117,7 @@ class Response:
 
 
 def service_headers(started: float) -> dict[str, str]:
-    """Make the headers of every response; *started* is the monotonic time of the request."""
+    """Make the headers that all responses have; *started* is the request's monotonic time."""
     return {
         "x-inworld-request-id": uuid.uuid4().hex,
         "x-envoy-upstream-service-time": str(round((time.monotonic() - started) * 1000)),

@@ -32,7 +32,7 @@ class Job:
 
     Attributes:
         name: The id of the job.
-        ticket: The name by which a client without a credential gets the result.
+        ticket: The secret with which a client without a credential gets the result.
         result: The result; None before the end and after a failure.
         error: The status with which the job failed, or None.
     """
@@ -52,7 +52,7 @@ class Jobs:
     """
     The jobs of one server.
 
-    Thread safety: any thread; one lock guards the tables.
+    Thread safety: any thread may use this object; one lock guards the tables.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Jobs:
 
         Args:
             kind: A part of the job's name, such as ``sttJobs``.
-            limit: How many jobs may run at a time.
+            limit: How many jobs, of all kinds, may run at a time.
             work: A function that returns the result. It may raise Refused.
 
         Raises:

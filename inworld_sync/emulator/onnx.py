@@ -1,4 +1,4 @@
-"""Runs the ONNX models of the emulator on one thread, so that one core stays free."""
+"""Runs each ONNX model of the emulator on one thread, so that it uses only one core."""
 
 from __future__ import annotations
 

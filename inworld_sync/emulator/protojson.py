@@ -75,7 +75,7 @@ def malformed(peer: WebSocketPeer) -> None:
 
 
 def fatal(peer: WebSocketPeer, code: int, message: str) -> None:
-    """Send a top-level error and close."""
+    """Send a top-level error and close the connection."""
     peer.send({"error": status(code, message)}, wait=False)
     peer.close(1000)
 

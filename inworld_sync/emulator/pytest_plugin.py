@@ -2,7 +2,8 @@
 Implements a pytest plugin with two fixtures. ``inworld_local`` is a started emulator.
 ``phone_call`` makes simulated phone calls.
 
-The plugin is installed with the package, so it imports only pytest until a fixture is used.
+pytest loads this plugin in every run, also in projects that do not use it. So the plugin imports
+only pytest until a fixture is used.
 """
 
 from __future__ import annotations

@@ -76,9 +76,9 @@ class Routes:
         self._http = [row for row in rows if isinstance(row, HttpRoute)]
 
     def websocket(self, path: str) -> WebSocketRoute | None:
-        """Find a WebSocket endpoint."""
+        """Return the WebSocket endpoint with this path, or None."""
         return self._websocket.get(path)
 
     def http(self, request: Request) -> HttpRoute | None:
-        """Find an HTTP endpoint."""
+        """Return the HTTP endpoint for a request, or None."""
         return next((row for row in self._http if row.matches(request)), None)

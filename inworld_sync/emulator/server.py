@@ -1,5 +1,5 @@
 """
-Implements the emulator, which serves HTTP and WebSocket on one loopback port, with or without TLS.
+Implements the emulator, which serves HTTP and WebSocket on one port, with or without TLS.
 
 Threads: one thread accepts connections. Each connection has one thread, and a WebSocket has two
 more, a reader and a writer. The WebRTC calls share one thread for their packets, and each call has
@@ -83,8 +83,9 @@ class Emulator:
     """
     A server on this machine that implements the service's protocols, with real speech.
 
-    Use the emulator as a context manager, or call ``start`` and ``close``. The server listens on
-    loopback only, because every machine that can reach the server can use this process.
+    Use the emulator as a context manager, or call ``start`` and ``close``. By default, the
+    server listens on loopback only, because every machine that can reach the server can use this
+    process.
 
     Args:
         host: An address of this machine. An address other than loopback needs *allow_remote*.
@@ -93,17 +94,17 @@ class Emulator:
             ``ssl_context``.
         api_key: The key that clients must send, in the form of the portal (base64 of
             ``id:secret``). None makes a random key.
-        settings: Limits and quirks.
+        settings: The limits and quirks of the server; None means the defaults.
         faults: One entry for each connection, in the order in which connections are accepted; see
             :mod:`inworld_sync.emulator.faults`. Later connections have no faults.
         synthesizer: A speech synthesizer that replaces the built-in synthesizer.
         speech_engine: A speech recognizer that replaces the built-in recognizer.
-        reply_maker: Makes the replies of Realtime and of chat completions. It replaces the
-            built-in rules.
+        reply_maker: The reply maker that makes the replies of Realtime and of chat completions.
+            It replaces the built-in rules.
         allow_remote: Whether to allow a *host* that other machines can reach.
 
     Raises:
-        ConfigError: *host* is not loopback, or another argument is wrong.
+        ConfigError: *host* is not loopback and *allow_remote* is False, or an argument is wrong.
 
     Thread safety:
         ``start`` and ``close`` belong to one thread. All other members may be used from any thread.
@@ -200,7 +201,7 @@ class Emulator:
 
     @property
     def ssl_context(self) -> ssl.SSLContext | None:
-        """A context for clients that trusts this server; None without TLS."""
+        """A TLS context with which clients trust this server; None without TLS."""
         return None if self._tls is None else self._tls.client_context
 
     def expire_tokens(self) -> None:

@@ -21,7 +21,8 @@ class Settings:
     Attributes:
         cors: Answer the preflights of browsers, and allow pages of accepted origins to read
             responses, as the service does.
-        check_credentials: False accepts every credential, and requests without one.
+        check_credentials: With False, requests with any credential or without a credential are
+            accepted.
         token_lifetime: How long a JSON Web Token and a session token are valid.
         workspaces: The workspaces of the account. A token for another workspace is refused.
         max_contexts: The largest number of TTS contexts on one connection. Another context is
@@ -31,21 +32,21 @@ class Settings:
         max_text_characters: The largest number of characters of one generation. Longer text is
             refused with code 3.
         idle_timeout: A WebSocket is closed after this time without messages in either direction. A
-            WebRTC call is closed after this time without events and audio from the client.
+            WebRTC call is closed if the client sends neither events nor audio for this time.
         idle_close_code: The close code after ``idle_timeout``. The service's code is not known.
         close_timeout: How long a closing WebSocket waits for the client's CLOSE.
         request_timeout: The longest time to receive one HTTP request, and to complete a TLS
             handshake.
         credential_timeout: A connection without a request, and a WebSocket without a valid
             credential, is closed after this time. The service leaves such connections open.
-        allowed_hosts: Host names that requests may have in ``Host`` and web pages in ``Origin``,
-            besides this machine and the address of the server; ``*`` allows all. The service
-            accepts all.
+        allowed_hosts: Host names that are accepted in the headers ``Host`` and ``Origin``, besides
+            this machine and the address of the server; ``*`` means all names. The service accepts
+            all names.
         max_message_bytes: The largest WebSocket message. A larger message gets CLOSE 1009.
         max_body_bytes: The largest body of an HTTP request. A larger body gets status 413.
         max_queued_bytes: Synthesis pauses while more bytes than this wait for a slow client.
-        latency_ms: Each message and HTTP response is delayed by this time, as by a distant server.
-            The delay does not reduce the rate of messages.
+        latency_ms: Each message and HTTP response is delayed by this time, as if the server were
+            distant. The delay does not reduce the rate of messages.
         pace: The seconds of audio that are sent per second. 0 sends audio as fast as it is
             generated.
         chunk_ms: The length of the audio in one message.
@@ -66,8 +67,8 @@ class Settings:
             sample rates.
         http_null_timestamps: Send ``"timestampInfo": null`` in HTTP responses without times. The
             service omits ``timestampInfo`` in these responses.
-        http_usage_without_model: Omit ``modelId`` in the ``usage`` of each HTTP line after the
-            first, as the service may do.
+        http_usage_without_model: Omit ``modelId`` in the ``usage`` of each line of a streamed HTTP
+            response after the first line, as the service may do.
         check_language: Refuse a language that the synthesizer does not speak, and text without any
             character that the synthesizer can read. With False, such text is spoken as a short
             pause.
@@ -94,7 +95,7 @@ class Settings:
             voice is refused with HTTP 429.
         max_dictionaries: The largest number of pronunciation dictionaries at a time. Another
             dictionary is refused with HTTP 429.
-        realtime: Limits and quirks of Realtime.
+        realtime: The limits and quirks of Realtime.
     """
 
     cors: bool = True

@@ -33,7 +33,7 @@ class SharedState:
         voices: The voices that exist.
         credentials: The key and the tokens of the server.
         allowed_hosts: The check of ``Host`` and ``Origin``.
-        reply_maker: Makes the replies of Realtime, and of chat completions.
+        reply_maker: The reply maker of Realtime and of chat completions.
         dictionaries: The pronunciation dictionaries.
         jobs: The jobs, which continue after the response to their HTTP request.
         routers: The routers of chat completions.
@@ -43,7 +43,8 @@ class SharedState:
         stopping: An event that is set when the server closes. Work that takes seconds checks this
             event.
 
-    Thread safety: any thread; one lock guards the counts and the prepared speech.
+    Thread safety: any thread may use this object; one lock guards the counts and the prepared
+    speech.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class SharedState:
     @contextlib.contextmanager
     def connection_slot(self, path: str, *, has_credential: bool) -> Iterator[bool]:
         """
-        Count one WebSocket of an endpoint; yield False if there are too many.
+        Count one WebSocket or WebRTC call of an endpoint; yield False if there are too many.
 
         WebSockets without a valid credential are counted separately, so that they cannot keep
         other clients out.

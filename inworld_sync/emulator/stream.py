@@ -132,7 +132,7 @@ class TlsStream(Stream):
         return False
 
     def _decrypted(self) -> bytes | None:
-        """Return the data of the whole records received, or None if more bytes are needed."""
+        """Return the data of completely received records; None if more bytes are needed."""
         try:
             with self._tls:
                 return self._object.read(_READ_BYTES)

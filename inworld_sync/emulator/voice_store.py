@@ -34,7 +34,7 @@ class VoiceStore:
         settings: The settings of the server, with all voices that exist now. Every change replaces
             this object, so that a reader needs no lock.
 
-    Thread safety: any thread; one lock guards the changes.
+    Thread safety: any thread may use this object; one lock guards the changes.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -29,7 +29,7 @@ class EmulatedVoice:
 
     Attributes:
         voice_id: The name that clients send as ``voiceId``.
-        display_name: The name for people. If the name is empty, the id is shown.
+        display_name: The name that people see. If the name is empty, the id is shown.
         source: ``"SYSTEM"``, or ``"IVC"`` for a cloned or designed voice.
         gender: ``"female"``, ``"male"`` or ``"neutral"``.
         description: A few words for a list of voices.

@@ -79,7 +79,7 @@ def test_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
         (("emulator", "--ca-file", "a.pem"), "--ca-file needs --tls"),
         (("emulator", "--chat-model", "m"), "--chat-model needs --chat-url"),
         (("emulator", "--chat-api-key", "k"), "--chat-api-key needs --chat-url"),
-        (("emulator", "--allow-remote"), "--allow-remote needs --host"),
+        (("emulator", "--allow-remote"), "--allow-remote needs --host with"),
         (("talk", "--half-duplex", "--typed"), "--half-duplex needs the microphone"),
         (("chat", "x", "--voice", "Dennis"), "--voice needs --speak"),
     ],

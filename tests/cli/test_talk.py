@@ -382,7 +382,7 @@ def test_a_spoken_reply_that_fails(run: Run, question: Path, tmp_path: Path) -> 
         done = run("talk", *where, "--input", str(question))
 
     assert (0, b"") == (done.status, done.out)
-    assert "the response ended as failed: server_error" in done.err
+    assert "the response ended with the status failed: server_error" in done.err
 
 
 def test_silent_service(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:

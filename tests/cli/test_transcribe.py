@@ -492,7 +492,7 @@ WRONG = [
     (("--srt", "--vtt", "a.wav"), 2, "--srt and --vtt cannot be combined"),
     (("--srt", "a.wav", "b.wav"), 2, "pass --output"),
     (("--live", "a.wav", "b.wav"), 2, "--live accepts one file"),
-    (("-", "-"), 2, "standard input can be read once"),
+    (("-", "-"), 2, "standard input (-) can be read only once"),
     (("-o", "out", "x/a.wav", "y/a.mp3"), 2, "same name"),
     (("--model", "whisper", "a.wav"), 2, "--model must be provider/model"),
     (("--channels", "0", "--rate", "8000", "a.pcm"), 2, "must be 1 to 64 or separate, got '0'"),

@@ -37,7 +37,7 @@ _logger = logging.getLogger("inworld_sync.emulator")
 
 # This number is an approximation for English text.
 _CHARACTERS_PER_TOKEN = 4
-# The arguments of a call are sent in pieces of this length.
+# The arguments of a call are sent in pieces of this many characters.
 _ARGUMENT_PIECE = 12
 _AUDIO_RATE_HZ = 48000
 _DEFAULT_TTS_MODEL = "inworld-tts-2"
@@ -50,7 +50,7 @@ def _complete(request: Request, shared: SharedState) -> Response:
     try:
         asked = read_request(request, shared.stopping)
         completion = _Completion(asked, shared)
-        # An error before the first part gets an HTTP status. A later error is sent as an event.
+        # An error before the first part gets an HTTP status. A later error of a stream is an event.
         parts = completion.started()
         if asked.is_streamed:
             events = completion.events(parts)
@@ -155,7 +155,11 @@ class _Completion:
         return _event({**self._head("chat.completion.chunk"), "choices": [choice], **fields})
 
     def _sentence_end(self, text: str, last: str) -> int:
-        """Return where the first sentence ends; 0 if no end is in the *last* part of the text."""
+        """
+        Return where the first sentence ends; 0 if no end is in the *last* part of the text.
+
+        Without an end, a text longer than ``max_text_characters`` ends at this limit.
+        """
         # The punctuation may be in the previous part.
         start = max(0, len(text) - len(last) - _PUNCTUATION_CHARACTERS)
         if found := _SENTENCE_END.search(text, start):
@@ -213,7 +217,7 @@ class _Completion:
         }
 
     def _choose(self) -> tuple[str, tuple[str, ...]]:
-        """Return the model that answers, and the instructions of a router."""
+        """Return the model that answers, and the instructions of its router, if any."""
         for name in self._request.models:
             model, instructions = self._resolved(name)
             if model is not None:

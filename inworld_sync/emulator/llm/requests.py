@@ -181,7 +181,7 @@ def _stops(body: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _tools(body: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-    """Yield the functions, in the JSON of Realtime."""
+    """Yield the functions among the tools, in the JSON of Realtime."""
     for tool in _objects(body, "tools"):
         if tool.get("type") != "function":
             continue

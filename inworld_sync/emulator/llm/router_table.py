@@ -38,7 +38,7 @@ class Variant:
     The variant that a router has chosen.
 
     Attributes:
-        model: The model.
+        model: The model that answers.
         instructions: The texts of the message templates of this variant and of the router.
     """
 
@@ -55,7 +55,7 @@ class RouterTable:
     """
     The routers of one server.
 
-    Thread safety: any thread; one lock guards the table.
+    Thread safety: any thread may use this object; one lock guards the table.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,11 @@ class RouterTable:
     def update(
         self, name: str, fields: Mapping[str, Any], mask: Sequence[str] | None
     ) -> dict[str, Any]:
-        """Replace the fields listed in *mask*. With None, replace the fields in *fields*."""
+        """
+        Replace the fields listed in *mask*. With None, replace the fields in *fields*.
+
+        A field that is listed in *mask*, but is not in *fields*, is removed.
+        """
         router = self.get(name)
         given = _known(fields)
         names = given if mask is None else [_camel(each) for each in mask]
@@ -141,7 +145,7 @@ class RouterTable:
 
 
 def _drawn(variants: Sequence[Mapping[str, Any]], draw: float) -> Mapping[str, Any]:
-    """Return the variant that the number *draw*, 0 to 100, selects by weight."""
+    """Return the variant that the number *draw*, 0 to 99, selects by weight."""
     for each in variants[:-1]:
         draw -= each["weight"]
         if draw < 0:

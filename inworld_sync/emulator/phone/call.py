@@ -128,7 +128,7 @@ class SimulatedCall:
 
         Args:
             url: The address of the server's WebSocket, or ``tcp://HOST:PORT`` for AudioSocket.
-            headers: Headers of the request, such as a signature.
+            headers: Headers of the upgrade request, such as a signature.
         """
         if url.startswith("tcp://"):
             host, _, port = url.removeprefix("tcp://").rpartition(":")
@@ -153,7 +153,7 @@ class SimulatedCall:
             self._said += audio
 
     def press(self, digits: str) -> None:
-        """Press keys."""
+        """Press the keys *digits* of the phone."""
         with self._changed:
             self._outgoing.extend(map(self._messages.key, digits))
             self._changed.notify_all()
@@ -175,7 +175,11 @@ class SimulatedCall:
 
     @property
     def heard(self) -> bytes:
-        """The audio of the program that was played, without the silence between the pieces."""
+        """
+        The audio of the program that was played, without the silence between the pieces.
+
+        The audio has the encoding of the call.
+        """
         with self._changed:
             self._advance()
             return bytes(self._heard)

@@ -33,8 +33,8 @@ class Order:
 
     Attributes:
         kind: ``audio``, ``mark``, ``clear``, ``status``, ``hang_up`` or ``other``.
-        audio: The audio.
-        name: The name of a mark.
+        audio: The audio of an ``audio`` message; otherwise empty.
+        name: The name of a mark; otherwise empty.
     """
 
     kind: Literal["audio", "mark", "clear", "status", "hang_up", "other"]
@@ -71,7 +71,7 @@ class Carrier:
         raise NotImplementedError
 
     def media(self, audio: bytes, chunk: int) -> Message:
-        """Return the message with a piece of the caller's audio."""
+        """Return the message with a piece of the caller's audio. *chunk* is its number, from 1."""
         media = {
             "track": "inbound",
             "chunk": str(chunk),
@@ -89,11 +89,11 @@ class Carrier:
         return self._message("mark", {"name": name})
 
     def status(self, queued_frames: int) -> Message:
-        """Return the message with the length of the queue."""
+        """Return the message with the length of the queue, in frames of 20 ms."""
         raise NotImplementedError
 
     def stop(self) -> Message | None:
-        """Return the message that ends the stream."""
+        """Return the message that ends the stream; None if the stream ends without one."""
         raise NotImplementedError
 
     def read(self, message: Message) -> Order:
@@ -107,7 +107,7 @@ class Carrier:
         return Order("clear") if event == "clear" else Order("other")
 
     def number(self) -> int:
-        """Return the number of the next message."""
+        """Count a message, and return its number."""
         self._sequence += 1
         return self._sequence
 

@@ -16,7 +16,11 @@ __all__ = ["AudioPath", "EventAudio"]
 
 
 class AudioPath(Protocol):
-    """Sends the audio of one session's replies. Thread safety: any thread."""
+    """
+    Sends the audio of one session's replies.
+
+    Thread safety: any thread may use this object.
+    """
 
     def begin(self, response_id: str) -> None:
         """Handle the beginning of a spoken message."""
@@ -35,7 +39,7 @@ class AudioPath(Protocol):
         Args:
             place: The fields that identify the message to which the audio belongs.
             audio: The audio in the output format of the session.
-            times: The field with the times of words, or nothing.
+            times: The field with the times of words; empty if no times are sent.
             cancelled: An event that is set when the response is cancelled.
 
         Raises:
@@ -61,7 +65,7 @@ class EventAudio:
     Sends audio in events.
 
     Args:
-        events: Sends the events.
+        events: The object that sends the events.
         with_buffer_events: Whether to send ``output_audio_buffer.started`` and ``stopped``.
     """
 

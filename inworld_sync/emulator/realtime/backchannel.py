@@ -59,7 +59,11 @@ class Backchannel:
         self._in_turn = 0
 
     def listen(self, now_ms: int, pause_ms: int, config: SessionConfig) -> None:
-        """Handle more of the user's audio; speak a phrase if it is due."""
+        """
+        Handle the user's audio up to *now_ms*. Speak a phrase if a phrase is due.
+
+        The audio ends with *pause_ms* of silence; 0 means that the user speaks now.
+        """
         options = config.branch("backchannel")
         if options.get("enabled") is not True:
             return

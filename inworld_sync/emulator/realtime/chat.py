@@ -37,7 +37,7 @@ class ChatReplies:
     Raises:
         ConfigError: *base_url* is not an HTTP URL.
 
-    Thread safety: any thread. Replies share no state.
+    Thread safety: any thread may use this object. Replies share no state.
     """
 
     def __init__(

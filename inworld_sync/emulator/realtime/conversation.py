@@ -61,11 +61,11 @@ class Conversation:
     Items are never changed in place, so the items that a caller has do not change.
 
     Args:
-        events: Sends the events.
+        events: The object that sends the events.
         max_bytes: The largest size of all items. Beyond this size, the oldest items are removed
             without an event.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, events: EventSender, max_bytes: int) -> None:
@@ -174,7 +174,8 @@ class Conversation:
             audio_end_ms: The value that the client sent.
 
         Raises:
-            InvalidRequest: The item is not a spoken reply, or is shorter than *end_ms*.
+            InvalidRequest: The item does not exist, is not a spoken reply, or is shorter than
+                *end_ms*.
         """
         with self._lock:
             at = self._index(item_id, "item_truncate", "item_id")

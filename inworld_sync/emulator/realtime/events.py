@@ -48,8 +48,8 @@ class InvalidRequest(Exception):
     @classmethod
     def wrong_type(cls, param: str, wanted: str, *, name: str | None = None) -> InvalidRequest:
         """
-        Make the error for a field whose type is not *wanted*. The message names the field as
-        *name*.
+        Make the error for a field whose type is not *wanted*. The message names the field *name*,
+        or *param* if *name* is None.
         """
         return cls("invalid_type", f"{name or param} must be {wanted}", param)
 
@@ -65,7 +65,11 @@ def new_id(kind: str) -> str:
 
 
 class EventPeer(Protocol):
-    """The client of one session, on a WebSocket or on a data channel. Thread safety: any thread."""
+    """
+    The client of one session, on a WebSocket or on a data channel.
+
+    Thread safety: any thread may use this object.
+    """
 
     @property
     def is_open(self) -> bool:
@@ -77,7 +81,7 @@ class EventPeer(Protocol):
         ...
 
     def close(self) -> None:
-        """Close after the queued events."""
+        """Send the queued events, then close the connection."""
         ...
 
 
@@ -90,7 +94,7 @@ class EventSender:
         beta_names: Whether to use the event names of the OpenAI beta.
         explains_errors: Whether errors have their code and the id of the client's event.
 
-    Thread safety: any thread. Events of one thread keep their order.
+    Thread safety: any thread may use this object. Events of one thread keep their order.
     """
 
     def __init__(self, peer: EventPeer, *, beta_names: bool, explains_errors: bool = True) -> None:

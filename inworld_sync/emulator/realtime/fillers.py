@@ -31,7 +31,8 @@ class Fillers:
     """
     Adds fillers to the replies of one session.
 
-    Thread safety: one thread at a time, since the responses of a conversation run in sequence.
+    Thread safety: one thread at a time uses this object, since the responses of a conversation
+    run in sequence.
     """
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ class SampleReader:
     """
     Converts a client's audio to the recognizer's PCM. A sample may be split between two calls.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time uses this object.
     """
 
     def __init__(self, audio_format: AudioFormat) -> None:

@@ -218,7 +218,7 @@ class InputAudioBuffer:
             self._session.user_speaks()
 
     def _recognized(self, recognize: Callable[[], list[SpeechEvent]]) -> list[SpeechEvent]:
-        """Return the events of a call. If the engine fails, only the turn fails."""
+        """Return the events of *recognize*. If the engine fails, only the turn fails."""
         try:
             return recognize()
         except Exception as error:
@@ -253,7 +253,7 @@ class InputAudioBuffer:
             self._session.turn_ended()
 
     def _send_partial(self, text: str) -> None:
-        """Send a partial transcript, either as a whole or only the words that were added."""
+        """Send a partial transcript: the whole text, or only the new words, as the settings say."""
         turn, settings = self._turn, self._session.settings
         if not settings.rolling_transcription and settings.stable_transcription:
             # Words on which two partial transcripts do not agree may still change.

@@ -59,7 +59,7 @@ class McpServer:
     Attributes:
         listed: The tools that may be called. The list is empty until the server has sent its tools.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, label: str, tool: Mapping[str, object], stopped: threading.Event) -> None:

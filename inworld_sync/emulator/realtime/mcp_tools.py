@@ -43,7 +43,7 @@ class McpTools:
     """
     The MCP servers of one session.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, events: EventSender, conversation: Conversation) -> None:
@@ -108,7 +108,7 @@ class McpTools:
             ]
 
     def owner(self, name: str) -> McpServer | None:
-        """Return the server that has a tool, or None."""
+        """Return the first server that lists the tool *name*; None if no server lists it."""
         with self._lock:
             servers = list(self._servers.values())
         offered = (one for one in servers if any(tool["name"] == name for tool in one.listed))

@@ -44,7 +44,7 @@ class Memory:
         self._items_trimmed = 0
 
     def turn_done(self, config: SessionConfig, conversation: Conversation) -> Json | None:
-        """Count a turn. Return the new state if the turn ends a cycle, or None."""
+        """Count a turn. If the turn ends a cycle, return the new state; otherwise return None."""
         options = config.branch("memory")
         self._turns_since += 1
         self._total_turns += 1

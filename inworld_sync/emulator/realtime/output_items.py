@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’)\]]*(?=\s)")
-# The arguments of a call are sent in pieces of this length.
+# The arguments of a call are sent in pieces of this many characters.
 _ARGUMENT_PIECE = 12
 
 

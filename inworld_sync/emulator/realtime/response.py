@@ -58,7 +58,7 @@ class Response:
             client can request the next response at once.
         on_gone: Called after the last event.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(

@@ -38,11 +38,12 @@ class ResponseOptions:
         context: The items to reply to; None for the items of the conversation.
         metadata: The metadata, which the events return.
         audio_format: The format of the response's audio.
-        voice: The voice.
+        voice: The voice, with the settings of its speech.
         request: The request for the reply maker, without items.
         approved: A call of an MCP tool that is made before the reply, or None.
         responsiveness: The settings of fillers.
-        timestamp_type: ``WORD`` or ``CHARACTER`` for times with the audio, or None.
+        timestamp_type: Which times are sent with the audio, ``WORD`` or ``CHARACTER``; None for no
+            times.
     """
 
     modalities: tuple[str, ...]

@@ -2,7 +2,7 @@
 Serves the Realtime WebSocket. The credential is checked at the upgrade, then a session begins.
 ``run_session`` also runs the sessions of WebRTC.
 
-The second and the third path of the table are for clients of OpenAI's service.
+The second and the third path of ``ROUTES`` are for clients of OpenAI's service.
 """
 
 from __future__ import annotations

@@ -49,10 +49,10 @@ class Session:
 
     Attributes:
         shared: The state of the server.
-        events: Sends the events.
-        conversation: The items.
+        events: The object that sends the events.
+        conversation: The items of the conversation.
         settings: The Realtime settings of the server.
-        audio: Sends the audio of the replies.
+        audio: The object that sends the audio of the replies.
         mcp: The MCP servers.
 
     Thread safety: ``handle``, ``append_audio`` and ``stop`` belong to one thread.

@@ -55,7 +55,7 @@ class RealtimeSettings:
         max_responses: The largest number of responses of one session. Further responses fail. 0
             means no limit.
         max_session_responses: After this many responses, the session's resources are exhausted. The
-            server sends one message without ``type``, then CLOSE. 0 means no limit.
+            server sends one message without the field ``type``, then CLOSE. 0 means no limit.
         max_conversation_bytes: The largest total size of the items of a conversation. Beyond this
             size, the oldest items are removed. The service's limit is not known.
         calls_apply_session: Apply the session object of an offer to ``/v1/realtime/calls``. The

@@ -42,9 +42,9 @@ def find_arguments(said: str, schema: Mapping[str, object]) -> dict[str, object]
         schema: A JSON schema of an object.
 
     Returns:
-        A value for every property that was found, and a value of the right type for every required
-        property. For strings, texts in quotation marks are used first, then names such as ``Oslo``,
-        then the words after a preposition.
+        A value for every property that was found in the words, and a default of the right type for
+        every other required property. For strings, texts in quotation marks are used first, then
+        names such as ``Oslo``, then the words after a preposition.
     """
     properties = schema.get("properties")
     if not isinstance(properties, dict):

@@ -37,7 +37,7 @@ __all__ = ["Listener"]
 _PRE_ROLL_MS: Final = 200
 # Speech begins only if this many windows in a row have speech, because one window may be a click.
 _ONSET_WINDOWS: Final = 2
-# Speech continues while the likelihood is above this share of the threshold.
+# Speech continues while the likelihood is at least this share of the threshold.
 _GOING_ON_SHARE: Final = 0.7
 # The threshold if the caller ends the turns. It only excludes silence from recognition.
 _MANUAL_THRESHOLD: Final = 0.5
@@ -73,7 +73,7 @@ class Listener:
         engine: The recognizer, shared with other streams.
         settings: How speech is divided into turns. The settings may be replaced between two calls.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time uses this object.
     """
 
     def __init__(self, engine: SpeechEngine, settings: TurnSettings | None = None) -> None:
@@ -136,8 +136,8 @@ class Listener:
         End the open turn now.
 
         Returns:
-            The events that end the turn. Without an open turn the list is empty, or has an empty
-            final transcript if the caller ends the turns.
+            The events that end the turn. Without an open turn, the list is empty; but if the
+            settings leave the turns to the caller, the list has an empty final transcript.
         """
         events: list[SpeechEvent] = []
         if self._segment:

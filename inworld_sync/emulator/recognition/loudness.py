@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["loudness", "quietest_byte"]
 
-# The length is longer than a cycle of the lowest voice, and shorter than a phoneme.
+# This span is longer than a cycle of the lowest voice, and shorter than a phoneme.
 _SPAN_SAMPLES: Final = SAMPLE_RATE_HZ // 50
 
 
@@ -28,6 +28,6 @@ def loudness(pcm: bytes) -> npt.NDArray[np.float32]:
 
 
 def quietest_byte(pcm: bytes, start: int, end: int) -> int:
-    """Return the offset of the quietest sample between the even bytes *start* and *end*."""
+    """Return the offset of the quietest sample from *start* to *end*, which are even offsets."""
     levels = loudness(pcm[start:end])
     return start + 2 * int(levels.argmin()) if levels.size else start

@@ -181,7 +181,7 @@ def _word(text: bytes, logs: list[float]) -> HeardWord:
 
 
 def _without_loop(words: list[HeardWord]) -> list[HeardWord]:
-    """If the text ends with four repetitions of one to four words, keep these words once."""
+    """If the text ends with the same one to four words, four times or more, keep them once."""
     texts = [word.text.rstrip(".,?!").lower() for word in words]
     for size in range(1, _LOOP_MAX_WORDS + 1):
         # The last repetition may be incomplete.

@@ -57,7 +57,7 @@ class Recognizer(Protocol):
         ...
 
     def recognize(self, pcm: bytes) -> tuple[HeardWord, ...]:
-        """Return the words of one segment of speech. A segment has at most about 15 s."""
+        """Return the words of one segment of speech. In a stream, it has at most about 10 s."""
         ...
 
 

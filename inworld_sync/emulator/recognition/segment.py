@@ -61,7 +61,7 @@ class Segment:
         return bytes(self._pcm[: self.speech_end - self.start + _TAIL_MS * BYTES_PER_MS])
 
     def so_far(self) -> bytes:
-        """Return the audio up to the quietest of the latest moments, at least the first half."""
+        """Return the audio up to the quietest moment of its end, but at least its first half."""
         size = len(self._pcm)
         latest = max(size // 2, size - _WORD_END_MS * BYTES_PER_MS) & ~1
         return bytes(self._pcm[: quietest_byte(bytes(self._pcm), latest, size)])

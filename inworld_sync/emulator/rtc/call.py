@@ -4,10 +4,11 @@ session.
 
 Threads: everything here runs on the event loop, except the session, which has a thread of its own.
 A call ends when the client disconnects, when the session ends, when nothing was received for
-``Settings.idle_timeout``, when ICE does not connect in time, or when the server closes.
+``Settings.idle_timeout``, when the client does not connect in time, or when the server closes.
 
-aiortc uses all addresses of the machine except the loopback address. The emulator listens on the
-loopback address only, so each call replaces the addresses of its ICE connection.
+aiortc uses all addresses of the machine except the loopback address. By default, the emulator
+listens on the loopback address only. So each call replaces the addresses of its ICE connection with
+those of the server.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Call:
         faults: The faults of the call.
         slot: An exit stack with the place of the call. The stack is closed when the call has ended.
 
-    Thread safety: only the thread of the event loop; any thread may call ``join``.
+    Thread safety: only the thread of the event loop uses this object; any thread may call ``join``.
     """
 
     def __init__(

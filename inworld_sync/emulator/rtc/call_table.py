@@ -5,7 +5,7 @@ Threads: one thread, ``inworld-emulator-rtc``, runs the loop. The thread begins 
 and ends with ``close``. aiortc starts threads for its decoders. The thread of the loop is a daemon,
 and the threads that aiortc starts from it are daemons too. So a process can exit without ``close``.
 
-Lock: ``_lock`` guards the loop and the table. ``_lock`` is not held while a call is in progress.
+Lock: ``_lock`` guards the loop and the table. No thread waits for the loop while it holds the lock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Endable(Protocol):
 
 
 class CallTable:
-    """The calls of one server. Thread safety: any thread."""
+    """The calls of one server. Thread safety: any thread may use this object."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class CallTable:
                 raise Refused(UNAVAILABLE, "the answer was not ready in time")
 
     def add(self, call: Endable) -> None:
-        """Add a call. If the call is still in the table, ``close`` ends the call."""
+        """Add a call. ``close`` ends the calls that are still in the table."""
         with self._lock:
             self._calls.add(call)
 

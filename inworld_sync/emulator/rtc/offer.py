@@ -27,8 +27,9 @@ def checked_offer(sdp: object) -> str:
     candidates is removed: otherwise ICE would fail at once.
 
     Raises:
-        Refused: The offer has not exactly one section for audio and one for data, lacks a
-            fingerprint or the name of a section, or is not SDP.
+        Refused: *sdp* is too long or is not SDP; it does not have exactly one section for audio and
+            one for data; a section lacks its fingerprint or its own name; or the group ``BUNDLE``
+            does not list all sections.
     """
     if not isinstance(sdp, str):
         raise _bad("sdp must be a string with an SDP offer")

@@ -63,7 +63,7 @@ class ChannelPeer:
         channel: The data channel, which is open.
         faults: The faults of the call.
         latency: The seconds by which each event is delayed.
-        on_close: Ends the call. This function is called on the loop.
+        on_close: The function that ends the call. It is called on the loop.
 
     Thread safety: ``receive`` belongs to the session's thread, ``add_event`` and ``add_audio`` to
     the thread of the loop. All other methods may be called from any thread.

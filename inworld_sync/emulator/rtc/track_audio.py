@@ -37,7 +37,7 @@ class _Part:
     Audio of one response, or the end of its message.
 
     Attributes:
-        response_id: The response.
+        response_id: The id of the response.
         pcm: The samples that are not played yet.
         is_end: Whether the message ends here.
     """
@@ -48,7 +48,11 @@ class _Part:
 
 
 class TrackAudio:
-    """The queue between the responses of a session and its track. Thread safety: any thread."""
+    """
+    The queue between the responses of a session and its track.
+
+    Thread safety: any thread may use this object.
+    """
 
     def __init__(self, events: EventSender) -> None:
         self._events = events

@@ -1,6 +1,8 @@
 """
-Implements the two audio tracks of a call. This module encodes Opus itself, because the encoder of
-aiortc uses a pool of threads.
+Implements the two audio tracks of a call.
+
+This module encodes Opus itself, which takes less than 1 ms for each packet. aiortc would pass each
+packet to a pool of threads, which the emulator would have to end too.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ _FRAME_SAMPLES = _RATE_HZ // 50
 _TIME_BASE = fractions.Fraction(1, _RATE_HZ)
 _BITS_PER_SECOND = 48_000
 # A packet that arrives too early waits for the packets before it, for at most _REORDER_STEPS steps
-# of 20 ms. If no packet arrives for _PAUSE_STEPS steps, the client has paused, and the pause counts
-# as that much silence. The track counts steps and reads no clock: while the process stalls, packets
-# wait in the socket, and with a clock they would count as lost.
+# of 20 ms. If no packet arrives for _PAUSE_STEPS steps, the client has paused. A longer pause adds
+# _PAUSE_STEPS steps of silence too, not more. The track counts steps and reads no clock: while the
+# process stalls, packets wait in the socket, and with a clock they would count as lost.
 _STEP_SECONDS = 0.02
 _REORDER_STEPS = 10
 _PAUSE_STEPS = 25
@@ -39,7 +41,7 @@ _PAUSE_SAMPLES = _PAUSE_STEPS * _FRAME_SAMPLES
 # The attribute with the jitter buffer of aiortc's receiver. aiortc has no public way to get the
 # packets.
 _BUFFER = "_RTCRtpReceiver__jitter_buffer"
-# If the loop was blocked for longer than this, the track continues from now.
+# If the loop was blocked for longer than this, the output track does not send the missed packets.
 _MAX_LATE_SECONDS = 5.0
 
 
@@ -60,7 +62,7 @@ class OutputTrack(MediaStreamTrack):
         source: A function that returns the next bytes of 16-bit mono samples. If *source* is None,
             silence is sent.
 
-    Thread safety: the thread of the event loop.
+    Thread safety: only the thread of the event loop uses this object.
     """
 
     kind = "audio"
@@ -117,7 +119,7 @@ class InputTrack:
         receiver: The receiver of the track.
         handle: Called with the track's audio in ``TRACK_FORMAT``, as soon as the audio is in order.
 
-    Thread safety: the thread of the event loop.
+    Thread safety: only the thread of the event loop uses this object.
     """
 
     def __init__(self, receiver: RTCRtpReceiver, handle: Callable[[bytes], object]) -> None:
@@ -126,7 +128,7 @@ class InputTrack:
         self._steps = 0
         # How many steps ago the last packet arrived; None before the first packet.
         self._idle_steps: int | None = None
-        # The timestamp after the audio so far.
+        # The timestamp that follows the last audio that was delivered.
         self._end = 0
         setattr(receiver, _BUFFER, self)
 
@@ -140,7 +142,7 @@ class InputTrack:
         return False, None
 
     async def run(self) -> None:
-        """Handle the audio after lost packets, and pauses, until the task is cancelled."""
+        """Handle pauses, and audio that waited for lost packets, until the task is cancelled."""
         while True:
             await asyncio.sleep(_STEP_SECONDS)
             self._steps += 1
@@ -153,8 +155,8 @@ class InputTrack:
     def _deliver(self, pieces: list[DecodedAudio]) -> None:
         for each in pieces:
             missing = (each.timestamp - self._end) & 0xFFFFFFFF
-            # A client that sends nothing while its user is silent leaves gaps. For a longer gap,
-            # the silence was already added as a pause.
+            # A client that sends nothing while its user is silent leaves gaps. A gap longer than
+            # _PAUSE_SAMPLES is a pause, and `run` has already added its silence.
             if 0 < missing <= _PAUSE_SAMPLES and not each.is_first:
                 self._handle(bytes(2 * missing))
             self._handle(each.pcm)

@@ -58,7 +58,7 @@ class TranscribeConfig:
 
     Attributes:
         model_id: The model, as the client wrote it.
-        encoding: One of the service's names of encodings.
+        encoding: The encoding, by its name in the service.
         sample_rate_hz: The rate of raw samples.
         channels: The number of channels of raw samples.
         language: The BCP-47 tag; empty if the client did not set it.

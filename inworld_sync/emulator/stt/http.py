@@ -61,7 +61,7 @@ def recognize(
     Recognize a recording.
 
     Returns:
-        The transcript of each turn, and the milliseconds of audio that were heard.
+        The transcript of each turn, and how many milliseconds of speech were transcribed.
 
     Raises:
         Refused: The audio or the language cannot be recognized, or the server closes.

@@ -1,5 +1,6 @@
 """
-Serves the STT WebSocket, with configuration, audio, ends of turns and the end of a stream.
+Serves the STT WebSocket. Its requests are the configuration, audio, the end of a turn, and the end
+of the stream.
 
 Threads: the connection's own thread recognizes and sends, request by request. Meanwhile the reader
 thread of the connection receives, so pings get their pong.

@@ -43,7 +43,7 @@ class EspeakSynthesizer(SentenceSynthesizer):
     Attributes:
         sample_rate_hz: The rate of the library, 22050.
 
-    Thread safety: any thread. One sentence is synthesized at a time.
+    Thread safety: any thread may use this object. One sentence is synthesized at a time.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,12 @@
 """
-Adapts the default engine, hibari-tts. The engine is a small neural model, which is a hundred times
-faster than speech.
+Adapts the default engine, hibari-tts. The engine is a small neural model, which makes a second of
+speech in about 10 ms.
 
 The engine speaks English. Characters that it cannot read are left out. The same text gives the same
 samples, because the noise in the voice comes from a fixed seed.
 
 Threads: one sentence is synthesized at a time, in the order of the requests, so that all contexts
-are served and one core stays free.
+are served and the engine uses only one core.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ class HibariSynthesizer:
         ImportError: hibari-tts or onnxruntime is not installed.
 
     Attributes:
-        sample_rate_hz: 24000.
+        sample_rate_hz: The sample rate of the engine, 24000.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     languages = ("en",)
@@ -107,7 +107,7 @@ class HibariSynthesizer:
         try:
             model, durations = expose_output(Path(self._engine.model_path).read_bytes(), "CumSum")
         except (LookupError, ValueError, OSError) as error:
-            _logger.warning("word times are estimated, because the model has none: %s", error)
+            _logger.warning("word times are estimated, because the model reports none: %s", error)
         else:
             names = [output.name for output in self._session.get_outputs()]
             self._session = open_model(model)

@@ -21,7 +21,7 @@ class NanoSynthesizer(SentenceSynthesizer):
     Raises:
         ImportError: py-nanotts is not installed.
 
-    Thread safety: any thread. One sentence is synthesized at a time.
+    Thread safety: any thread may use this object. One sentence is synthesized at a time.
     """
 
     sample_rate_hz = 16000

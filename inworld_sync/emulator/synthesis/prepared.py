@@ -26,11 +26,11 @@ class PreparedSpeech:
     The times of words are estimated, and there are no phonemes.
 
     Args:
-        synthesizer: Speaks the recording once.
+        synthesizer: The synthesizer that speaks the recording, once.
 
     Locks: ``_lock`` is held while the recording is made.
 
-    Thread safety: any thread.
+    Thread safety: any thread may use this object.
     """
 
     def __init__(self, synthesizer: Synthesizer) -> None:

@@ -26,7 +26,7 @@ class SentenceSynthesizer(abc.ABC):
     """
     An engine that only returns PCM. The duration of a sentence is divided among its words.
 
-    Thread safety: any thread. One sentence is synthesized at a time.
+    Thread safety: any thread may use this object. One sentence is synthesized at a time.
     """
 
     languages = ("en",)

@@ -272,7 +272,7 @@ def _custom_voice(
     tags: tuple[str, ...] = (),
     gender: str | None = None,
 ) -> EmulatedVoice:
-    """Make the voice that a hash chooses."""
+    """Make a voice. The hash *digest* chooses the sound of the voice."""
     shares = [byte / 255 for byte in digest]
     gender = gender or tuple(_PITCHES)[digest[3] % len(_PITCHES)]
     low, high = _PITCHES[gender]

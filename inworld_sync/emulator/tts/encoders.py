@@ -52,7 +52,7 @@ def open_encoder(
     Make the encoder for one flush.
 
     Args:
-        encoding: One of the service's names.
+        encoding: The encoding, by its name in the service.
         sample_rate_hz: The rate of the PCM; see ``encoded_rate_hz``.
         bit_rate: The bits per second, for MP3 and OGG_OPUS.
         whole: Whether to make one file, instead of chunks that are sent while the speech is

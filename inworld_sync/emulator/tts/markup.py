@@ -32,11 +32,11 @@ _PHONETIC = re.compile(rf"(?<![\w/])/[{_IPA}]+/(?![\w/])")
 @attrs.frozen
 class Passage:
     """
-    A part of a text without markup, followed by a pause.
+    A part of a text, with its markup removed, and the pause after this part.
 
     Attributes:
         text: The text to speak. Phonetic spelling keeps its slashes.
-        places: For each character of *text*, its place in the text with markup.
+        places: For each character of *text*, its index in the text with markup.
         pause_seconds: The pause after the passage.
     """
 
@@ -86,7 +86,7 @@ def _is_unreadable(character: str) -> bool:
     if kind[0] != "L":
         return False
     name = unicodedata.name(character, "")
-    # The symbols of phonetic spelling are Latin, or modifiers.
+    # The symbols of phonetic spelling are Latin letters, modifier letters and the theta.
     return not (
         name.startswith(("LATIN", "FULLWIDTH LATIN", "GREEK SMALL LETTER THETA")) or kind == "Lm"
     )

@@ -19,7 +19,7 @@ _MAX_PAGE = 2000
 
 
 def _older_list(request: Request, shared: SharedState) -> Response:
-    """List all voices, filtered by ``filter=language=en``."""
+    """List all voices. The query ``filter=language=en`` selects the voices of a language."""
     parts = (request.query_value("filter") or "").split("=")
     wanted = (
         parts[1].strip("\"' ").lower() if parts[0].strip() == "language" and len(parts) == 2 else ""
@@ -39,7 +39,7 @@ def _older_list(request: Request, shared: SharedState) -> Response:
 
 
 def _list(request: Request, shared: SharedState) -> Response:
-    """List one page of the voices, filtered by ``languages=EN_US``."""
+    """List one page of the voices. The query ``languages=EN_US`` selects languages."""
     size_text, token = request.query_value("pagesize"), request.query_value("pagetoken")
     try:
         size, start = int(size_text or 0) or _DEFAULT_PAGE, int(token or 0)
