@@ -1,6 +1,6 @@
 """
-Defines the base class of TTS contexts, STT streams and realtime sessions, with four ways to receive
-events.
+Defines the base class of TTS contexts, STT streams and realtime sessions. The class has four ways
+to receive events.
 
 Locks: none; see ``event_stream.py`` for the lock of the stream.
 """
@@ -90,8 +90,8 @@ class EventSource(Generic[E]):
             *handler*.
 
         Raises:
-            ConfigError: Events of the class never occur here, *kind* is neither a class nor a
-                text, or *handler* cannot be called.
+            ConfigError: This object never emits events of the class *kind*, *kind* is neither a
+                class nor a text, or *handler* cannot be called.
         """
         if isinstance(kind, type):
             self._require_emitted(kind)

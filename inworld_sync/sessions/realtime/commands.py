@@ -9,7 +9,8 @@ Sends the commands of a realtime session on its present connection, and matches 
     LOST       REOPENING            -                        -                          ENDED
     REOPENING  -                    OPEN                     LOST                       ENDED
 
-While the session is LOST or REOPENING, a command waits until its deadline.
+An OPEN session is ENDED instead of LOST if it must not reconnect. While the session is LOST or
+REOPENING, a command waits until its deadline.
 
 Lock rule: the monitor guards all fields. All connections of the session use the same monitor (see
 ``base.py``), which outlives the connections. No thread sends while it holds the monitor.
@@ -60,9 +61,9 @@ class Timeouts:
     The timeouts of one session, in seconds.
 
     Attributes:
-        request: The time for the answer to an update, or to a command about an item.
-        response_start: The time from the request of a response to the response's beginning.
-        response: The time between two messages of a response.
+        request: The longest time for the answer to an update, or to a command about an item.
+        response_start: The longest time from the request of a response to its beginning.
+        response: The longest time between two messages of a response.
     """
 
     request: float

@@ -28,8 +28,8 @@ __all__ = ["Executor"]
 
 _Task = Callable[[], object]
 
-# The reader pauses while more bytes of audio than this wait for a player. This is about five
-# minutes of audio.
+# The reader pauses while more bytes of audio than this wait for a player. This is almost six
+# minutes of 24 kHz PCM.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 _LONGEST_WAIT_SECONDS = 60.0

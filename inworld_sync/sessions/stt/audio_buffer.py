@@ -91,7 +91,7 @@ class AudioBuffer:
         start: Position of the oldest sample that is kept.
         sent: Position up to which samples were popped.
         end: Position after the newest sample.
-        chunk_samples: The length of one message.
+        chunk_samples: The number of samples in one message.
     """
 
     # The size of one unit of a position.
@@ -227,7 +227,7 @@ class AudioBuffer:
         the rest of the word as another word.
 
         Args:
-            search_until: The range ends at this position.
+            search_until: The range begins at the oldest kept sample and ends at this position.
             truncated_samples: Length of the range if speech was discarded before a transcript
                 covered it.
         """
@@ -296,7 +296,7 @@ class EncodedBuffer(AudioBuffer):
     middle.
 
     Args:
-        sample_rate_hz: The sample rate of the settings.
+        sample_rate_hz: The sample rate in the settings of the stream.
     """
 
     unit_bytes = 1

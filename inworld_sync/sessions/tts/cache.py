@@ -200,7 +200,7 @@ class CachedUtterance:
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far."""
+        """The characters that the service has counted so far."""
         return self._utterance.usage
 
     @property
