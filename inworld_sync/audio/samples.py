@@ -130,8 +130,8 @@ def contiguous_samples(
         order: The channel order of the stream that the array belongs to.
 
     Raises:
-        AudioError: *audio* is neither bytes nor an array, has another type of sample, or its shape
-            is ambiguous or does not fit.
+        AudioError: *audio* is neither bytes nor an array; its type of sample is not accepted; or
+            its shape is ambiguous or does not fit *channels*.
     """
     kind = type(audio)
     if kind is bytes or kind is bytearray:

@@ -100,7 +100,7 @@ class AudioInput:
         ConfigError: A number is out of range.
 
     Thread safety:
-        One object for each stream; one thread at a time.
+        Use one object for each stream, on one thread at a time.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class AudioInput:
                 (frames, channels) or (channels, frames). Louder floats are clipped.
 
         Raises:
-            AudioError: *chunk* has NaN, infinity, integers in a float array, another type of
-                sample, an ambiguous shape or another number of channels, or is text.
+            AudioError: *chunk* is text, or has NaN, infinity, integers in a float array, another
+                type of sample, an ambiguous shape or another number of channels.
             ClosedError: :meth:`finish` was called before this call.
         """
         pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)

@@ -90,7 +90,7 @@ class OpenedWebSocket:
     An upgraded connection.
 
     Attributes:
-        connection: The connection.
+        connection: The connection to the server, with its socket and stream.
         upgraded: The response to the upgrade.
         proxy: URL of the proxy without credentials; None without a proxy.
     """

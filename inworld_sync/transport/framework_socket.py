@@ -74,7 +74,7 @@ class FrameworkSocket:
     One WebSocket of a framework.
 
     Args:
-        socket: The socket.
+        socket: The WebSocket object of the framework.
         name: The name of the call or relay, for the threads.
         max_message_bytes: The longest message to accept, in bytes; None for no limit. A longer
             message of the other side ends the socket.
@@ -263,7 +263,7 @@ def _quietly(close: Callable[..., object], arguments: dict[str, int]) -> None:
 
 
 def _close_arguments(close: Callable[..., object], code: int) -> dict[str, int]:
-    """Return how the close code is passed: ``code``, or ``reason`` for simple-websocket."""
+    """Return the argument for the close code: ``code``, or ``reason`` for simple-websocket."""
     parameters = _parameters(close)
     for name in ("code", "reason"):
         if code != _NORMAL_CODES[0] and name in parameters:
@@ -276,7 +276,7 @@ class _WholeMessages:
     Writes whole messages to a raw socket, also if several threads write.
 
     Args:
-        raw: The socket.
+        raw: The raw socket.
     """
 
     def __init__(self, raw: sockets.socket) -> None:

@@ -417,7 +417,7 @@ class Exchange:
         )
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
-        """Return the pieces of the body as they arrive, under the request's deadline."""
+        """Return the pieces of the body as they arrive, before the request's deadline."""
         import urllib3
 
         count = 0

@@ -1,4 +1,4 @@
-"""Lets http.client use a stream as its socket."""
+"""Lets ``http.client`` use a stream as its socket."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from inworld_sync.transport.tcp import look_up
 
 __all__ = ["open_tunnel"]
 
-# The response of a proxy is a status line and a few headers.
+# The largest response of a proxy. Usually it is a status line and a few headers.
 _MAX_RESPONSE_BYTES = 64 * 1024
 
 
