@@ -365,8 +365,8 @@ class Transcript:
     Attributes:
         turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
             all channels are in the order of their starts.
-        usage: The service's usage; None if the stream ended before the service sent the usage. With
-            ``channels="separate"``, the value is the sum of all channels.
+        usage: How much audio the service counted; None if the stream ended before the service sent
+            this. With ``channels="separate"``, the value is the sum of all channels.
     """
 
     turns: tuple[Turn, ...] = ()

@@ -44,7 +44,7 @@ class ResponseConfig(_ResponseSettings):
         instructions: Instructions that replace the instructions of the session.
         output_modalities: ``audio``, ``text`` or both.
         voice: A voice's id.
-        temperature: 0 to 2.
+        temperature: The randomness of the model, 0 to 2.
         max_output_tokens: 1 to 4096, or ``inf``.
         tools: The tools that the model may call.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
@@ -62,7 +62,7 @@ class ErrorInfo(Extensible):
     An error of the service.
 
     Attributes:
-        message: The service's text.
+        message: The service's text about the error.
         type: The type, such as ``invalid_request_error`` (the session continues) or
             ``server_error``.
         code: The code, such as ``response_cancel_not_active``; None if the service sends none.

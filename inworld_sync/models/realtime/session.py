@@ -135,7 +135,7 @@ class Session(_ResponseSettings):
             application ends turns.
         tools: The tools that the model may call; an empty list means none.
         tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
-        temperature: 0 to 2.
+        temperature: The randomness of the model, 0 to 2.
         max_output_tokens: 1 to 4096 for one response, or ``inf``.
         truncation: The action of the service when the conversation is too large for the model:
             ``auto``, ``disabled`` or a :class:`RetentionRatio`.
