@@ -339,7 +339,7 @@ def open_separate(
 
 def _is_mono(source: object) -> ConfigError:
     return ConfigError(
-        f"a {type(source).__name__} has one channel, so that channels cannot be selected: pass the "
+        f"a {type(source).__name__} has one channel, so no channel can be selected: pass the "
         "path or the bytes of the recording"
     )
 

@@ -332,7 +332,9 @@ class Connection(Generic[M]):
         try:
             self._link.on_refused()
         except Exception:
-            self._options.logger.exception("%s: the credential's rejected() raised", self.name)
+            self._options.logger.exception(
+                "%s: the credential's rejected() raised an exception", self.name
+            )
 
     def _finish(self, reason: InworldError | None) -> None:
         end = self._link.end

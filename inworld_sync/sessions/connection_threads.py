@@ -196,5 +196,5 @@ class ConnectionThreads:
                 report()
             except Exception:
                 self._options.logger.exception(
-                    "%s: the limiter's release() raised", self._link.name
+                    "%s: the limiter's release() raised an exception", self._link.name
                 )

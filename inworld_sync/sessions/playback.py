@@ -403,7 +403,8 @@ class Playback:
             self.handler_errors += 1
             if self.handler_errors == 1:
                 self._logger.exception(
-                    "handler %r raised an exception during playback; later ones are only counted",
+                    "handler %r raised an exception during playback; later exceptions are only "
+                    "counted",
                     handler,
                 )
 

@@ -211,9 +211,11 @@ def _step(times_ms: dict[str, float], name: str) -> Iterator[None]:
     try:
         yield
     except DeadlineExceeded as error:
-        raise DeadlineExceeded(f"{error}; the timeout passed in {_STEPS[name]}") from error
+        raise DeadlineExceeded(
+            f"{error}; the timeout passed in this step: {_STEPS[name]}"
+        ) from error
     except OSError as error:
         raise ConnectError(
-            f"the connection broke in {_STEPS[name]}: {error.strerror or error}"
+            f"the connection broke in this step: {_STEPS[name]} ({error.strerror or error})"
         ) from error
     times_ms[f"{name}_ms"] = (time.monotonic() - started) * 1000
