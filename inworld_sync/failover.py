@@ -82,7 +82,7 @@ class Failover:
     Args:
         names: The address of each endpoint, for messages.
         options: Receives the log and the traces.
-        clock: Returns the monotonic time.
+        clock: Returns the monotonic time in seconds.
 
     Thread safety: every method may be called from any thread.
     """

@@ -436,7 +436,7 @@ class Playout(Pulled):
             latency_ms: How much audio the device has taken and not yet played.
             track: The track of the mixer that reads this playout. A track counts exactly what was
                 heard by *now_ns*.
-            now_ns: The time; None means now.
+            now_ns: The time of the poll, on the clock of the reader; None means now.
         """
         found: list[PlayoutEvent] = []
         with self._control:

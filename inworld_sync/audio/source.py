@@ -94,7 +94,7 @@ class AudioInput:
         to_hz: The sample rate of the result, 1 to 768000.
         channels: The number of channels of the chunks, 1 to 64; :class:`Downmix` mixes the
             channels.
-        warn: Is called with a warning if the channels cancel each other.
+        warn: Called with a warning if the channels cancel each other.
 
     Raises:
         ConfigError: A number is out of range.
@@ -186,7 +186,7 @@ class ConvertedSource:
         blocks: The recording.
         to_hz: The sample rate of the blocks; None means the sample rate of the recording.
         channel: The channel to use; None mixes all channels.
-        warn: Is called with a warning if the channels cancel each other.
+        warn: Called with a warning if the channels cancel each other.
 
     Attributes:
         sample_rate_hz: The sample rate of the blocks.
@@ -280,7 +280,7 @@ def open_source(
         channels: As for :func:`open_recording`.
         raw_format: As for :func:`open_recording`.
         channel: The channel to use, from 0; None mixes all channels.
-        warn: Is called with a warning if the channels cancel each other.
+        warn: Called with a warning if the channels cancel each other.
 
     Returns:
         A source that can be iterated once. Its ``close()`` frees the file, or closes the other

@@ -185,7 +185,8 @@ class ChatConfig:
         model: ``auto``, ``provider/model``, the name of a model, or ``inworld/`` and the name of
             a router.
         tools: Functions that the model may call, and a :class:`~inworld_sync.WebSearchTool`.
-        tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
+        tool_choice: Whether the model calls tools: ``auto``, ``none``, ``required``, or a
+            ``FunctionChoice``.
         temperature: Randomness of the answer, 0 to 2.
         top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
         max_tokens: The largest number of tokens of the answer, from 1.
@@ -254,7 +255,7 @@ class ChatAudio:
     Attributes:
         pcm: 16-bit little-endian mono samples at :attr:`sample_rate_hz`.
         transcript: The spoken text. In a stream, only the first part of each segment has the text.
-        sample_rate_hz: 48000.
+        sample_rate_hz: The sample rate of *pcm*, which is 48000.
     """
 
     pcm: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")

@@ -289,7 +289,7 @@ class Transcription:
     Attributes:
         text: The whole text of the turn so far. A later transcript may change this text. A final
             transcript is empty if the service took noise for speech.
-        is_final: Whether the turn has ended.
+        is_final: Whether the transcript is final, because the turn has ended.
         words: The words with their times, if requested. Most models send words only with final
             transcripts.
         voice_profile: Profile of the speaker's voice, if requested.

@@ -112,7 +112,7 @@ def open_stream(
     Connect to a server.
 
     Args:
-        place: The server.
+        place: The server to connect to.
         proxy: The proxy that opens a tunnel to the server; None means a direct connection.
         options: The settings. Only the certificates are used, for the server and for a proxy with
             TLS.
@@ -176,7 +176,7 @@ def open_websocket(
     Args:
         url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
         headers: Headers of the upgrade. A header of *options* with the same name is not sent.
-        options: Proxy, certificates, headers.
+        options: The settings: proxy, certificates and headers.
         deadline: The deadline for all steps together.
 
     Raises:

@@ -210,7 +210,7 @@ def place_credential(
 
     Args:
         url: The address, with or without a query.
-        header: The credential.
+        header: The header with the credential.
         place: ``header``, ``query`` or ``subprotocol``.
 
     Returns:

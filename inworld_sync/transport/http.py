@@ -74,8 +74,8 @@ class HttpResponse:
     A response with a status below 300.
 
     Attributes:
-        status: HTTP status.
-        headers: Headers by lower-case name.
+        status: The HTTP status.
+        headers: The headers, by lower-case name.
         body: The complete body.
     """
 
@@ -165,7 +165,7 @@ class HttpClient:
         If the service refuses a credential that can be renewed, any request is sent once more.
 
         Args:
-            method: ``GET``, ``POST`` and so on.
+            method: The HTTP method, such as ``GET``.
             path: Path of the URL, beginning with a slash.
             headers: Headers of the request. A header of the options with the same name is not sent.
             credential: The header that is sent instead of the credential of the client.

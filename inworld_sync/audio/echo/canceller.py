@@ -150,7 +150,7 @@ class EchoCanceller:
         Args:
             position: The position of the first sample, as in *blocks*.
             pcm: 16-bit little-endian samples.
-            blocks: When the audio is heard.
+            blocks: The times at which blocks of the audio are heard.
         """
         self._played.append(position, pcm)
         for block in blocks:

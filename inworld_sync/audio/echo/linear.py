@@ -41,7 +41,7 @@ class LinearResult(NamedTuple):
 
     Attributes:
         echo: The estimated echo.
-        rest: The other audio.
+        rest: The recorded audio without the estimated echo.
     """
 
     echo: npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class LinearCanceller:
 
     Args:
         sample_rate_hz: The sample rate of both streams.
-        frame_samples: The length of all frames.
+        frame_samples: The number of samples in every frame.
 
     Thread safety: only one thread at a time may use an object.
     """

@@ -32,7 +32,7 @@ class PlayedAudio:
 
     Args:
         held_samples: How many samples to hold.
-        from_hz: The sample rate of the samples.
+        from_hz: The sample rate of the held samples.
         to_hz: The sample rate of the audio that :meth:`read` returns.
 
     Attributes:

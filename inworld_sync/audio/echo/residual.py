@@ -101,7 +101,7 @@ class ResidualGate:
             played: The audio of the speaker.
             echo: The estimated linear echo.
             rest: The audio without the estimated echo.
-            processed: The audio of the processor.
+            processed: The output of the processor.
         """
         import numpy as np
 

@@ -295,10 +295,10 @@ class ProviderData(Setting):
     Attributes:
         stt: How the user's speech is recognized.
         tts: How responses are synthesized.
-        memory: Facts and a summary of the conversation.
-        backchannel: Backchannels while the user speaks.
-        responsiveness: Fillers before the model answers.
-        caching: Prompt caching.
+        memory: Settings of the memory, which has facts and a summary of the conversation.
+        backchannel: Settings of backchannels while the user speaks.
+        responsiveness: Settings of fillers before the model answers.
+        caching: Settings of prompt caching.
         text_generation: Settings of the language model. The name on the wire is
             ``text_generation_config``.
         auto_tool_response: Whether the service itself starts a response after a tool output.

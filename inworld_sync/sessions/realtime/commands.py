@@ -78,7 +78,7 @@ class Commands:
     Args:
         name: The session's name, for threads, logs and errors.
         options: The client's settings.
-        endpoint: Writes commands.
+        endpoint: Writes commands as JSON text.
         items: Records the items that are sent.
         timeouts: The timeouts for the answers of the service.
 

@@ -42,7 +42,7 @@ class Executor:
     Args:
         monitor: The monitor of the session.
         name: The name of the session, for the thread and logs.
-        logger: Reports tasks that fail.
+        logger: Logs tasks that fail.
 
     Attributes:
         is_full: Whether the queue holds so much audio that the reader should pause.

@@ -46,7 +46,7 @@ class Reconnector:
     Opens the connections of one session.
 
     Args:
-        state: The session.
+        state: The state of the session.
         connector: Opens connections for the client.
         key: The key of the first connection. None generates a key.
         reconnect_timeout: Seconds that an outage may last before the session ends; with 0 the

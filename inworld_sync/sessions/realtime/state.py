@@ -97,7 +97,7 @@ class SessionState:
     Args:
         name: The name of the session, for threads, logs and errors.
         options: The client's settings.
-        endpoint: The service.
+        endpoint: The endpoint of the service.
         session: The settings with which the session opens.
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts the assistant's speech.

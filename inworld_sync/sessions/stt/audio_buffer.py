@@ -336,7 +336,7 @@ class AudioQueue:
     Adds the caller's audio to an :class:`AudioBuffer`, and limits the audio that waits to be sent.
 
     Args:
-        buffer: Gets the audio.
+        buffer: The buffer that gets the audio.
         settings: The limit, and the action when the limit is reached.
         room: A condition that is notified when audio was sent, or when the stream ends.
     """
@@ -422,7 +422,7 @@ class MaxLead:
     service has transcribed it. A lost connection would then lose words.
 
     Args:
-        buffer: The audio.
+        buffer: The audio of the stream.
         sample_rate_hz: The sample rate of the audio.
         keep_samples: The largest number of sent samples that the buffer keeps.
     """

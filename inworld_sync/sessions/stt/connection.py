@@ -58,7 +58,7 @@ class SttConnection(Connection[SttEvent]):
         link: The open link.
         options: The client's options.
         config: The stream's settings.
-        owner: Receives the events.
+        owner: The stream, which receives the events.
         on_closed: As in :class:`Connection`.
     """
 

@@ -141,7 +141,7 @@ class Requests:
         Match an event with the oldest update; the service answers updates in their order.
 
         Args:
-            event: The event.
+            event: The event of the service.
             is_cycle: Whether the event reports a cycle of the service's memory. Such an event
                 answers an update only if the update opens the session or changes the memory.
 
