@@ -71,9 +71,9 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval. Usually the reader is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# For this time, no request ends at its deadline: after a pause of the reader, after a stop of this
-# process, and after a deadline at which the socket had unread bytes. Meanwhile the reader can read
-# the answers that wait in the socket.
+# After a pause of the reader, after a stop of this process, and after a deadline at which the
+# socket had unread bytes, no request ends for this time. Meanwhile the reader can read the answers
+# that wait in the socket.
 _CATCH_UP_SECONDS = 1.0
 
 # A connection logs this many unreadable messages at level WARNING, and further messages at DEBUG.

@@ -81,8 +81,8 @@ class EventSource(Generic[E]):
         :class:`StreamEnded` is called exactly once, after all events.
 
         Args:
-            kind: An event class, or a base class of event classes; or the name of a class or of a
-                message of the service, as text. A message without a class arrives as
+            kind: An event class, or a base class of event classes. Instead, a text with the name of
+                an event class or of a message of the service. A message without a class arrives as
                 :class:`~inworld_sync.UnknownEvent`.
             handler: Called with the event as its only argument.
 

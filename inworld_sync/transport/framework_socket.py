@@ -88,9 +88,7 @@ class FrameworkSocket:
 
     def __init__(self, socket: Sender, name: str, *, max_message_bytes: int | None = None) -> None:
         if not callable(getattr(socket, "send", None)):
-            raise ConfigError(
-                f"a socket needs send(), and receive() or recv(), got {type(socket).__name__}"
-            )
+            raise ConfigError(f"a socket needs the method send(), got {type(socket).__name__}")
         if inspect.iscoroutinefunction(socket.send):
             raise ConfigError(
                 f"a socket needs a send() that waits, and send() of {type(socket).__name__} is an "

@@ -250,7 +250,7 @@ class Commands:
         try:
             connection.send(self.endpoint.write(command), needs_room=False)
         except (ConnectionLost, ClosedError) as error:
-            self.options.logger.debug("%s: not sent, since %s", self.name, error)
+            self.options.logger.debug("%s: a command was not sent: %s", self.name, error)
 
     def create_item(self, command: CreateItem | Item, *, is_watched: bool = False) -> PendingReply:
         """
