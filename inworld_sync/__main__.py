@@ -1,4 +1,4 @@
-"""``python -m inworld_sync`` and the command ``inworld-sync``."""
+"""Runs the command line: ``python -m inworld_sync`` and the command ``inworld-sync``."""
 
 from __future__ import annotations
 

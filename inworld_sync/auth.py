@@ -321,7 +321,9 @@ def endpoints_from(
     if failover is None:
         return ()
     if isinstance(failover, (str, Endpoint)) or not isinstance(failover, Sequence):
-        raise ConfigError("failover must be a list of Endpoint objects, or of 'local' for the end")
+        raise ConfigError(
+            "failover must be a list of Endpoint objects, of which the last may be 'local'"
+        )
     for number, endpoint in enumerate(failover, 1):
         if endpoint == "local":
             if number < len(failover):

@@ -269,7 +269,7 @@ class Inworld(BatchCalls):
             tool_timeout: Seconds for a function that has no timeout of its own.
             max_tools_at_once: The limit of functions that run at the same time.
             on_approval: A function that gets each call of an MCP server that needs approval.
-            tool_errors: The output that the model gets if a function raises.
+            tool_errors: The output that the model gets if a function raises an exception.
             request_timeout: Seconds for the service's answer to a command.
             response_start_timeout: Seconds from the request of a response to its beginning.
             response_timeout: Seconds between two messages of a response.

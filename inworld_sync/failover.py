@@ -82,7 +82,7 @@ class Failover:
     Args:
         names: The address of each endpoint, for messages.
         options: Receives the log and the traces.
-        clock: Returns the monotonic time.
+        clock: Returns the monotonic time in seconds.
 
     Thread safety: every method may be called from any thread.
     """
@@ -281,7 +281,7 @@ class FailoverUtterance:
 
     Attributes:
         config: The settings of the utterance.
-        from_cache: False.
+        from_cache: Always False.
         is_own_service: Whether the present endpoint has the same address as the user's client.
     """
 
@@ -311,7 +311,7 @@ class FailoverUtterance:
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far."""
+        """The characters that the service has counted so far."""
         return TtsUsage() if self._present is None else self._present.usage
 
     @property

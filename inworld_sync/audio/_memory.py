@@ -185,7 +185,7 @@ def sample_functions(
     Create the two public functions for one sample conversion of the core.
 
     The functions are created here and do not call a shared function, because one more Python call
-    takes a quarter of the time of a call with 20 ms of audio.
+    would make a call with 20 ms of audio slower by a quarter.
 
     Args:
         module: The name of the module that defines the two functions.

@@ -82,7 +82,7 @@ class Downmix:
     Args:
         channels: Samples per frame.
         sample_rate_hz: Frames per second.
-        warn: Is called with the warning.
+        warn: Called with the text of the warning.
 
     Thread safety:
         Use one object for each recording, on only one thread at a time.

@@ -1,5 +1,5 @@
 """
-Encode speech as a compressed file, with soundfile (extra ``files``) or PyAV (extra ``media``).
+Encodes speech as a compressed file, with soundfile (extra ``files``) or PyAV (extra ``media``).
 
 Thread safety: any thread may call the function at any time.
 """

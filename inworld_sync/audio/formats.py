@@ -23,7 +23,7 @@ class WholeSamples:
     """
     Returns the audio of items in whole samples, although a message may end inside a sample.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use an object.
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ def build_frame(opcode: int, payload: bytes) -> bytes:
     Source: RFC 6455, sections 5.2 and 5.3. Each frame of a client has its own unpredictable key.
 
     Args:
-        opcode: 0 to 15.
+        opcode: The opcode of the frame, 0 to 15.
         payload: The payload before masking.
 
     Raises:

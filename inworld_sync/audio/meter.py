@@ -42,7 +42,7 @@ class Level:
         energy: The sum of the squares of the samples.
 
     Thread safety:
-        Immutable.
+        The object is immutable, so threads may share it.
     """
 
     samples: int = 0

@@ -39,7 +39,7 @@ _REORDER_SECONDS: Final = 0.06
 # If the sequence number jumps by more than this, the sender has begun a new stream.
 _MAX_JUMP: Final = 1000
 
-# A longer loss is not concealed, because the decoder fades to silence.
+# A loss that is longer than this is not concealed, because the decoder fades to silence.
 _MOST_CONCEALED_SAMPLES: Final = RATE_HZ * 120 // 1000
 
 # If a packet consists of one byte, and the last two bits of this byte are 0, the packet has one

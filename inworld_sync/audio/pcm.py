@@ -77,7 +77,7 @@ class SampleCarry:
     before the next chunk.
 
     Thread safety:
-        One object for each stream; one thread at a time.
+        Use one object for each stream, on one thread at a time.
 
     >>> carry = SampleCarry()
     >>> bytes(carry.feed(b"\x01\x02\x03")), carry.pending_bytes

@@ -139,7 +139,7 @@ class Playout(Pulled):
     A jitter buffer for PCM.
 
     Args:
-        sample_rate_hz: Samples per second of each channel, 8000 to 48000, in and out.
+        sample_rate_hz: Samples per second of each channel of input and output, 8000 to 48000.
         channels: 1 or 2, interleaved. A frame is one sample of each channel.
         mode: ``burst`` or ``live``, see above.
         profile: For live mode, whether to prefer a short delay (``interactive``), few gaps
@@ -154,9 +154,10 @@ class Playout(Pulled):
         capacity_ms: How much audio may be queued, 10 to 3600000. Memory is allocated when it is
             needed.
         fade_ms: The length of the fade when audio that is playing is cleared, 1 to 10.
-        time_scaling: Stretch speech to reach the target delay, or to avoid a stall.
-        conceal: Repeat the last pitch period where audio is missing, for up to 100 ms. With False,
-            the audio fades out at once.
+        time_scaling: Whether to stretch or shorten speech, to reach the target delay or avoid a
+            stall.
+        conceal: Whether to repeat the last pitch period where audio is missing, for up to 100 ms.
+            With False, the audio fades out at once.
 
     Attributes:
         sample_rate_hz: Samples per second of each channel.
@@ -435,7 +436,7 @@ class Playout(Pulled):
             latency_ms: How much audio the device has taken and not yet played.
             track: The track of the mixer that reads this playout. A track counts exactly what was
                 heard by *now_ns*.
-            now_ns: The time; None means now.
+            now_ns: The time of the poll, on the clock of the reader; None means now.
         """
         found: list[PlayoutEvent] = []
         with self._control:

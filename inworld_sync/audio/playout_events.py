@@ -133,7 +133,7 @@ class PlayoutPart:
 
     Attributes:
         kind: The origin.
-        output_frames: The length of the part.
+        output_frames: The number of output frames in the part.
         source_frames: The number of source frames that the part plays or replaces.
         position_frames: The position of the part's first source frame, counted over all items.
     """
@@ -191,12 +191,12 @@ class PlayoutStats:
 
     Attributes:
         state: The current state.
-        queued_ms: Audio that was received and not played.
+        queued_ms: How much audio was received and not played yet.
         target_delay_ms: In live mode, the target delay, in addition to the delay of the fastest
             packet. In burst mode, how much of an item must be buffered before the item starts.
         delay_ms: In live mode, the delay of the audio that was played last, in addition to the
             delay of the fastest packet.
-        received_frames: Frames of accepted pushes.
+        received_frames: The number of frames in accepted pushes.
         stale_frames: Frames that were refused because their item had ended.
         refused_frames: Frames that were refused because the playout was full.
         resyncs: In live mode, how many new time bases began, after jumps of the timestamps or long

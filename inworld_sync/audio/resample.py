@@ -41,7 +41,7 @@ class Resampler:
         ConfigError: A value is out of range.
 
     Thread safety:
-        One object for each stream; one thread at a time.
+        Use one object for each stream, on one thread at a time.
 
     >>> resampler = Resampler(48000, 16000)
     >>> len(resampler.feed(bytes(9600)) + resampler.finish())

@@ -122,7 +122,7 @@ def contiguous_samples(
 
     Args:
         audio: Raw samples in *form* as bytes, which are returned unchanged; or an array.
-        form: ``s16`` or ``f32``.
+        form: The sample format of the result, ``s16`` or ``f32``.
         channels: The number of channels of the result. If this number is 1, an array with more
             channels is mixed.
         strict: Whether to refuse NaN, infinities, and floats far beyond full scale. Otherwise NaN
@@ -130,8 +130,8 @@ def contiguous_samples(
         order: The channel order of the stream that the array belongs to.
 
     Raises:
-        AudioError: *audio* is neither bytes nor an array, has another type of sample, or its shape
-            is ambiguous or does not fit.
+        AudioError: *audio* is neither bytes nor an array; its type of sample is not accepted; or
+            its shape is ambiguous or does not fit *channels*.
     """
     kind = type(audio)
     if kind is bytes or kind is bytearray:
@@ -175,7 +175,7 @@ def frames_of(
     the size 1, the dimension with a size of at most 64 has the channels.
 
     Args:
-        audio: An array.
+        audio: An array of samples.
         channels: The declared number of channels.
         order: The order of earlier arrays, which is used for an ambiguous shape.
 

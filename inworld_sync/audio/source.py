@@ -94,13 +94,13 @@ class AudioInput:
         to_hz: The sample rate of the result, 1 to 768000.
         channels: The number of channels of the chunks, 1 to 64; :class:`Downmix` mixes the
             channels.
-        warn: Is called with a warning if the channels cancel each other.
+        warn: Called with a warning if the channels cancel each other.
 
     Raises:
         ConfigError: A number is out of range.
 
     Thread safety:
-        One object for each stream; one thread at a time.
+        Use one object for each stream, on one thread at a time.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class AudioInput:
                 (frames, channels) or (channels, frames). Louder floats are clipped.
 
         Raises:
-            AudioError: *chunk* has NaN, infinity, integers in a float array, another type of
-                sample, an ambiguous shape or another number of channels, or is text.
+            AudioError: *chunk* is text, or has NaN, infinity, integers in a float array, another
+                type of sample, an ambiguous shape or another number of channels.
             ClosedError: :meth:`finish` was called before this call.
         """
         pcm = contiguous_samples(chunk, "s16", self._channels, strict=True, order=self._order)
@@ -186,7 +186,7 @@ class ConvertedSource:
         blocks: The recording.
         to_hz: The sample rate of the blocks; None means the sample rate of the recording.
         channel: The channel to use; None mixes all channels.
-        warn: Is called with a warning if the channels cancel each other.
+        warn: Called with a warning if the channels cancel each other.
 
     Attributes:
         sample_rate_hz: The sample rate of the blocks.
@@ -280,7 +280,7 @@ def open_source(
         channels: As for :func:`open_recording`.
         raw_format: As for :func:`open_recording`.
         channel: The channel to use, from 0; None mixes all channels.
-        warn: Is called with a warning if the channels cancel each other.
+        warn: Called with a warning if the channels cancel each other.
 
     Returns:
         A source that can be iterated once. Its ``close()`` frees the file, or closes the other
@@ -339,7 +339,7 @@ def open_separate(
 
 def _is_mono(source: object) -> ConfigError:
     return ConfigError(
-        f"a {type(source).__name__} has one channel, so that channels cannot be selected: pass the "
+        f"a {type(source).__name__} has one channel, so no channel can be selected: pass the "
         "path or the bytes of the recording"
     )
 

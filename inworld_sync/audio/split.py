@@ -75,7 +75,8 @@ class Splitter:
     Raises:
         ConfigError: There are more than 12 paths, or a path has more than 6 keys.
 
-    Thread safety: one thread at a time. Each reader of a connection has its own splitter.
+    Thread safety: one thread at a time may use an object. Each reader of a connection has its own
+    splitter.
     """
 
     def __init__(self, audio: str, *picks: str) -> None:

@@ -77,7 +77,7 @@ class _Called:
     An object of the core that a device's thread calls.
 
     Attributes:
-        callback: The addresses for the device.
+        callback: The addresses of the functions that the device calls.
     """
 
     def __init__(self, kind: str, called: str, *arguments: object) -> None:

@@ -63,7 +63,7 @@ class BlockReader:
             output, and the largest number of blocks to copy.
         core: The object of the C core.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use an object.
     """
 
     def __init__(self, read: Callable[[CData, CData, CData, int], int], core: CData) -> None:

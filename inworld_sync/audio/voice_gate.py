@@ -95,7 +95,7 @@ class VoiceGate:
         sample_rate_hz: The sample rate of the audio.
         detector: The detector of this stream.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use an object.
     """
 
     def __init__(self, sample_rate_hz: int, detector: SpeechDetector) -> None:

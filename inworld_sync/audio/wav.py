@@ -138,7 +138,7 @@ class WavWriter:
         data_bytes: The number of bytes of whole frames that were written.
 
     Thread safety:
-        One thread at a time.
+        One thread at a time may use an object.
     """
 
     def __init__(self, target: PathLike | BinaryIO, sample_rate_hz: int, channels: int = 1) -> None:

@@ -35,7 +35,7 @@ class WholeFile:
     Raises:
         OSError: The file cannot be created. The error names *path*.
 
-    Thread safety: one thread at a time.
+    Thread safety: one thread at a time may use an object.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, keeps_partial: bool = False) -> None:

@@ -1,1 +1,1 @@
-"""Exports the public values: options, settings, events, results, protocols of audio devices."""
+"""Exports the public values: options, settings, events, results and protocols of devices."""

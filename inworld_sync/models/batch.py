@@ -34,9 +34,9 @@ class BatchProgress:
 
     Attributes:
         total: The number of items.
-        skipped: The items that an earlier run had done.
-        done: The items that this run has done.
-        failed: The items that failed in this run.
+        skipped: The number of items that an earlier run had done.
+        done: The number of items that this run has done.
+        failed: The number of items that failed in this run.
         items_per_second: The present rate, over the last items.
         remaining_seconds: The time until the end at this rate; None as long as it is unknown.
     """
@@ -56,8 +56,8 @@ class BatchSummary:
 
     Attributes:
         total: The number of items.
-        skipped: The items that an earlier run had done.
-        done: The items that this run has done.
+        skipped: The number of items that an earlier run had done.
+        done: The number of items that this run has done.
         failures: The items that failed.
         seconds: The duration of this run.
         audio_seconds: The length of the speech that this run received; compressed speech does not

@@ -139,7 +139,7 @@ class Router:
         default_route: The route of a request that no condition matches. With None, the service
             refuses such a request.
         routes: Routes with conditions. The first route whose condition is true is used.
-        display_name: A name for people.
+        display_name: The name that people see.
         defaults: Settings of all variants, by their names on the wire, such as
             ``message_templates``.
         extra: Fields that this version does not know.

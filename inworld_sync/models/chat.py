@@ -41,7 +41,7 @@ __all__ = [
     "ReasoningEffort",
 ]
 
-# The service chooses the model.
+# With this name, the service chooses the model.
 DEFAULT_CHAT_MODEL = "auto"
 
 # The documents state 16-bit samples at this rate for the audio of an answer.
@@ -185,9 +185,10 @@ class ChatConfig:
         model: ``auto``, ``provider/model``, the name of a model, or ``inworld/`` and the name of
             a router.
         tools: Functions that the model may call, and a :class:`~inworld_sync.WebSearchTool`.
-        tool_choice: ``auto``, ``none``, ``required``, or a ``FunctionChoice``.
+        tool_choice: Whether the model calls tools: ``auto``, ``none``, ``required``, or a
+            ``FunctionChoice``.
         temperature: Randomness of the answer, 0 to 2.
-        top_p: The probability mass of the tokens that are considered, above 0 to 1.
+        top_p: The probability mass of the tokens that are considered, above 0 and at most 1.
         max_tokens: The largest number of tokens of the answer, from 1.
         stop: Up to four texts at which the answer ends.
         seed: Makes answers repeatable, if the model supports seeds.
@@ -198,8 +199,8 @@ class ChatConfig:
         audio: The voice that speaks the answer.
         fallback_models: Models to try in this order if *model* fails; with ``auto``, the models
             to choose from.
-        sort: How ``auto`` ranks models: ``price``, ``latency``, ``throughput``, ``intelligence``,
-            ``math`` or ``coding``, the most important first.
+        sort: The criteria by which ``auto`` ranks models, the most important first: ``price``,
+            ``latency``, ``throughput``, ``intelligence``, ``math`` or ``coding``.
         metadata: Values for the conditions of a router.
         extra: Further fields of the request, by their names on the wire.
     """
@@ -254,7 +255,7 @@ class ChatAudio:
     Attributes:
         pcm: 16-bit little-endian mono samples at :attr:`sample_rate_hz`.
         transcript: The spoken text. In a stream, only the first part of each segment has the text.
-        sample_rate_hz: 48000.
+        sample_rate_hz: The sample rate of *pcm*, which is 48000.
     """
 
     pcm: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")

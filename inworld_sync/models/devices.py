@@ -278,7 +278,8 @@ class SpeakerStats:
         stalled_ms: Total length of the stalls, in milliseconds.
         concealed_ms: Audio that was synthesized to conceal stalls, in milliseconds.
         inserted_ms: Audio that was inserted by time stretching to avoid stalls, in milliseconds.
-        latency_ms: The time from the buffer until the audio is heard, in milliseconds.
+        latency_ms: The time from the moment when audio leaves the buffer until it is heard, in
+            milliseconds.
     """
 
     underflows: int

@@ -83,7 +83,7 @@ class PronunciationDictionary:
 
     Attributes:
         id: The id to pass in ``pronunciation_dictionaries`` of a synthesis.
-        name: The name for people.
+        name: The name that people see.
         pronunciations: The words with their phones.
         etag: The version of the dictionary. A change needs the latest version.
     """

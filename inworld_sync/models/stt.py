@@ -289,7 +289,7 @@ class Transcription:
     Attributes:
         text: The whole text of the turn so far. A later transcript may change this text. A final
             transcript is empty if the service took noise for speech.
-        is_final: Whether the turn has ended.
+        is_final: Whether the transcript is final, because the turn has ended.
         words: The words with their times, if requested. Most models send words only with final
             transcripts.
         voice_profile: Profile of the speaker's voice, if requested.
@@ -365,8 +365,8 @@ class Transcript:
     Attributes:
         turns: The turns in their order; no turn is empty. With ``channels="separate"`` the turns of
             all channels are in the order of their starts.
-        usage: The service's usage; None if the stream ended before the service sent the usage. With
-            ``channels="separate"``, the value is the sum of all channels.
+        usage: How much audio the service counted; None if the stream ended before the service sent
+            this. With ``channels="separate"``, the value is the sum of all channels.
     """
 
     turns: tuple[Turn, ...] = ()

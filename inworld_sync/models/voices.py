@@ -14,7 +14,7 @@ class Voice:
 
     Attributes:
         id: The id that names the voice in a request.
-        name: The name for people.
+        name: The name that people see.
         description: A description of the sound of the voice.
         languages: The languages of the voice, as the service spells them, such as ``EN_US``.
         gender: ``female``, ``male`` or ``neutral``; empty if the service does not say.

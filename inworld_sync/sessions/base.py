@@ -1,10 +1,11 @@
 r"""
-Defines the base class of connections, with one socket, a reader thread and a writer thread.
+Defines the base class of connections. A connection has one socket and two threads.
 
-Threads: a connection has a reader and a writer, both daemons. Only the reader reads the socket and
-handles the messages of the service. The writer sends what the calling threads could not send at
-once, and ends requests whose deadline has passed. Of the user's code, only observers run on these
-threads. ``connection_threads.py`` starts and ends the threads, and ``close`` joins them.
+Threads: the reader and the writer are daemons. Only the reader reads the socket and handles the
+messages of the service. The writer sends what the calling threads could not send at once, and ends
+requests whose deadline has passed. While the connection is open, only ``observer`` and ``on_trace``
+of the user's code run on these threads. ``connection_threads.py`` starts and ends the threads, and
+``close`` joins them.
 
 Locks, in the order in which a thread acquires them:
 
@@ -15,8 +16,8 @@ Locks, in the order in which a thread acquires them:
 
 Back-pressure: if a mailbox is full, the reader stops reading until there is room. The reader
 continues while a thread waits for another message of the same connection, since that message could
-not arrive otherwise. So the mailbox of a consumer that has stopped can grow to a limit. Beyond this
-limit, the events of this mailbox are dropped, and the consumer gets an error.
+not arrive otherwise. So the mailbox of a consumer that has stopped taking events can grow, up to a
+limit. Beyond this limit, the events of this mailbox are dropped, and the consumer gets an error.
 
 Messages that cannot be read: the connection continues, and its streams get an
 :class:`InvalidMessage`. If only an optional field has a wrong type, the field is ignored, and
@@ -70,8 +71,9 @@ M = TypeVar("M")
 # A paused reader checks for room at this interval. Usually the reader is notified earlier.
 _PAUSE_SECONDS = 1.0
 
-# The deadlines of requests have no effect for this time after a pause of the reader, a stop of this
-# process, or a deadline with unread bytes in the socket. The reader can read the bytes meanwhile.
+# After a pause of the reader, after a stop of this process, and after a deadline at which the
+# socket had unread bytes, no request ends for this time. Meanwhile the reader can read the answers
+# that wait in the socket.
 _CATCH_UP_SECONDS = 1.0
 
 # A connection logs this many unreadable messages at level WARNING, and further messages at DEBUG.
@@ -330,7 +332,9 @@ class Connection(Generic[M]):
         try:
             self._link.on_refused()
         except Exception:
-            self._options.logger.exception("%s: the credential's rejected() raised", self.name)
+            self._options.logger.exception(
+                "%s: the credential's rejected() raised an exception", self.name
+            )
 
     def _finish(self, reason: InworldError | None) -> None:
         end = self._link.end

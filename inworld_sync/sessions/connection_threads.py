@@ -48,7 +48,7 @@ class ConnectionThreads:
     The reader and the writer of one connection.
 
     Args:
-        connection: Handles the messages.
+        connection: The connection, which handles the messages.
         link: The link of the connection. The thread that ends last releases the link.
         monitor: The monitor of the connection.
         streams: The streams that end with the connection.
@@ -196,5 +196,5 @@ class ConnectionThreads:
                 report()
             except Exception:
                 self._options.logger.exception(
-                    "%s: the limiter's release() raised", self._link.name
+                    "%s: the limiter's release() raised an exception", self._link.name
                 )

@@ -53,8 +53,8 @@ _FIRST_DELAY_SECONDS = 0.2
 # At the end of the program, the closing of all sessions may take this many seconds.
 _EXIT_SECONDS = 5.0
 
-# An upgrade that failed with one of these HTTP statuses may succeed later. After status 500, the
-# service may have handled the request.
+# An upgrade that failed with one of these HTTP statuses may succeed later. Status 500 is not
+# included, because the service may have handled the request.
 _RETRIED_STATUSES = frozenset({429, 502, 503, 504})
 
 
@@ -85,12 +85,13 @@ class Connector:
 
     Args:
         options: The settings of the client.
-        credential: The credential.
+        credential: The credential of the client.
         limiter: Limits the open connections.
 
     Attributes:
-        on_outcome: Called after each attempt to open a connection that belongs to no pool. The
-            argument is None if the connection is open; otherwise it is the error.
+        on_outcome: Called when a connection is open, and when its last attempt has failed; not
+            called for the connections of a pool. The argument is None or the error of the last
+            attempt.
 
     Thread safety: every method may be called from any thread.
     """

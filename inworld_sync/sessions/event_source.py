@@ -1,6 +1,6 @@
 """
-Defines the base class of TTS contexts, STT streams and realtime sessions, with four ways to receive
-events.
+Defines the base class of TTS contexts, STT streams and realtime sessions. The class has four ways
+to receive events.
 
 Locks: none; see ``event_stream.py`` for the lock of the stream.
 """
@@ -81,8 +81,8 @@ class EventSource(Generic[E]):
         :class:`StreamEnded` is called exactly once, after all events.
 
         Args:
-            kind: An event class, or a base class of event classes; or the name of a class or of a
-                message of the service, as text. A message without a class arrives as
+            kind: An event class, or a base class of event classes. Instead, a text with the name of
+                an event class or of a message of the service. A message without a class arrives as
                 :class:`~inworld_sync.UnknownEvent`.
             handler: Called with the event as its only argument.
 
@@ -90,8 +90,8 @@ class EventSource(Generic[E]):
             *handler*.
 
         Raises:
-            ConfigError: Events of the class never occur here, *kind* is neither a class nor a
-                text, or *handler* cannot be called.
+            ConfigError: This object never emits events of the class *kind*, *kind* is neither a
+                class nor a text, or *handler* cannot be called.
         """
         if isinstance(kind, type):
             self._require_emitted(kind)

@@ -1,5 +1,6 @@
 r"""
-Implements streams of events. A user can receive events with an iterator, handlers, a queue or poll.
+Implements streams of events. A user can receive events with an iterator, handlers, a queue or
+``poll``.
 
 Lock rule: all streams of a connection share the monitor of the connection, which guards the list of
 mailboxes. The monitor is never held while user code runs. Only the reader thread of the connection
@@ -150,8 +151,8 @@ class EventStream(Generic[E]):
 
         Args:
             event: Any event.
-            size_bytes: About the size of the event in memory. None means the size of the message
-                that the reader handles now.
+            size_bytes: The approximate size of the event in memory. None means the size of the
+                message that the reader handles now.
         """
         size_bytes = _EVENT_BYTES + (
             self._changed.message_bytes if size_bytes is None else size_bytes
@@ -168,8 +169,8 @@ class EventStream(Generic[E]):
     def _end_consumer(self, mailbox: Mailbox[E]) -> None:
         """End a consumer that has stopped taking events. The stream continues."""
         mailbox.error = LocalProtocolError(
-            f"{mailbox.waiting_bytes} bytes of events were not taken while others were, so they "
-            "were dropped: take events faster, or close a queue that is not read"
+            f"{mailbox.waiting_bytes} bytes of events were dropped, because this consumer did not "
+            "take them while others did: take events faster, or close a queue that is not read"
         )
         self._logger.warning("%s: a consumer has ended: %s", self._name, mailbox.error)
         self._mailboxes.remove(mailbox)

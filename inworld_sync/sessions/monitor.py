@@ -1,6 +1,6 @@
 """
-Defines the lock of a connection, stream or session, which a forked child cannot acquire, and the
-class of the threads that must not wait for a message.
+Defines the lock of a connection, stream or session, and the class of the threads that must not wait
+for a message. A forked child cannot acquire the lock.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def require_may_wait(doing: str) -> None:
 
 class Monitor(Condition):
     """
-    The lock of a connection, stream or session, which further conditions share.
+    The lock of a connection, stream or session. Further conditions can share this lock.
 
     In a forked child, entering the monitor raises an error. Otherwise the child could wait forever:
     the lock may have been held when the process forked, and a child has none of the threads that
@@ -78,7 +78,7 @@ class Monitor(Condition):
         self._fork_guard = ForkGuard()
         _monitors.add(self)
 
-    # The class of a lock may accept no arguments.
+    # The ``__new__`` of the base class may accept no arguments.
     def __new__(cls, _: str) -> Monitor:  # noqa: D102
         return super().__new__(cls)
 

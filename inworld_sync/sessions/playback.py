@@ -44,11 +44,11 @@ __all__ = ["Playback"]
 
 _logger = logging.getLogger("inworld_sync")
 
-# How long an interruption waits until the threads have ended.
+# How long an interruption waits for each thread to end.
 _JOIN_SECONDS: Final = 5.0
 
-# The shortest and the longest time between two readings of the speaker's position. The position
-# does not change in a pause or an underrun.
+# The shortest and the longest time between two readings of the speaker's position. The longest time
+# is needed because the position does not change during a pause or an underrun.
 _MIN_WAIT_SECONDS: Final = 0.002
 _MAX_WAIT_SECONDS: Final = 0.25
 # The position is read this long after the start of a word, so that the position has surely passed
@@ -167,10 +167,10 @@ class Playback:
     @property
     def heard_ms(self) -> float:
         """
-        How many milliseconds were heard so far, from the sample count of the speaker.
+        How many milliseconds were heard so far, according to the sample count of the speaker.
 
-        The number is final when :attr:`done` is True. Time scaling and pauses do not change the
-        number.
+        The number is final when :attr:`done` is True. The number is a position in the utterance, so
+        time scaling and pauses do not change it.
         """
         samples = self._final_samples
         if samples is None:
@@ -403,7 +403,8 @@ class Playback:
             self.handler_errors += 1
             if self.handler_errors == 1:
                 self._logger.exception(
-                    "handler %r raised an exception during playback; later ones are only counted",
+                    "handler %r raised an exception during playback; later exceptions are only "
+                    "counted",
                     handler,
                 )
 

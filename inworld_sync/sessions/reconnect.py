@@ -29,7 +29,7 @@ _MAX_RETRY_AFTER_SECONDS = 60.0
 
 class ReconnectPolicy:
     """
-    Replaces a lost connection. The number of attempts, their time, or both are limited.
+    Replaces a lost connection. The number of attempts and their time can be limited.
 
     The limits are for attempts in a row. The owner calls :meth:`reset` when a connection has proved
     to work, for example because the transcript progressed or a response was received.

@@ -10,8 +10,8 @@ from inworld_sync.errors import InworldError, ServiceError
 __all__ = ["Backoff", "retry_after_of"]
 
 _MAX_DELAY_SECONDS: Final = 5.0
-# The most doublings that are computed. Every delay reaches its maximum after fewer doublings.
-# Without this limit, the power would overflow after 1024 attempts.
+# The most doublings that are computed. Every series reaches its largest bound after fewer. Without
+# this limit, the power would overflow after 1024 attempts.
 _MAX_DOUBLINGS: Final = 30
 
 
@@ -19,12 +19,12 @@ class Backoff:
     """
     The delays before the attempts of a series, with exponential backoff and full jitter.
 
-    The longest delay doubles with each attempt, and each delay is a random part of the longest
-    delay. So if many clients fail at once, they do not all try again at the same time.
+    The delay of an attempt is a random number between 0 and an upper bound, which doubles with each
+    attempt. So if many clients fail at once, they do not all try again at the same time.
 
     Args:
-        first_seconds: The longest possible first delay.
-        max_seconds: The doubling ends at this delay.
+        first_seconds: The upper bound of the first delay.
+        max_seconds: The largest upper bound, at which the doubling ends.
         is_first_immediate: Whether the first attempt has no delay. If True, *first_seconds* is for
             the second attempt.
 

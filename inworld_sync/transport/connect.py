@@ -90,7 +90,7 @@ class OpenedWebSocket:
     An upgraded connection.
 
     Attributes:
-        connection: The connection.
+        connection: The connection to the server, with its socket and stream.
         upgraded: The response to the upgrade.
         proxy: URL of the proxy without credentials; None without a proxy.
     """
@@ -112,7 +112,7 @@ def open_stream(
     Connect to a server.
 
     Args:
-        place: The server.
+        place: The server to connect to.
         proxy: The proxy that opens a tunnel to the server; None means a direct connection.
         options: The settings. Only the certificates are used, for the server and for a proxy with
             TLS.
@@ -176,7 +176,7 @@ def open_websocket(
     Args:
         url: ``ws://`` or ``http://`` without TLS, ``wss://`` or ``https://`` with TLS.
         headers: Headers of the upgrade. A header of *options* with the same name is not sent.
-        options: Proxy, certificates, headers.
+        options: The settings: proxy, certificates and headers.
         deadline: The deadline for all steps together.
 
     Raises:
@@ -211,9 +211,11 @@ def _step(times_ms: dict[str, float], name: str) -> Iterator[None]:
     try:
         yield
     except DeadlineExceeded as error:
-        raise DeadlineExceeded(f"{error}; the timeout passed in {_STEPS[name]}") from error
+        raise DeadlineExceeded(
+            f"{error}; the timeout passed in this step: {_STEPS[name]}"
+        ) from error
     except OSError as error:
         raise ConnectError(
-            f"the connection broke in {_STEPS[name]}: {error.strerror or error}"
+            f"the connection broke in this step: {_STEPS[name]} ({error.strerror or error})"
         ) from error
     times_ms[f"{name}_ms"] = (time.monotonic() - started) * 1000

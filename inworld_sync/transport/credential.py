@@ -76,7 +76,8 @@ class Credential:
 
     def use(self, deadline: Deadline, send: Callable[[Header], T]) -> T:
         """
-        Call *send* with the header; call *send* once more if the service refuses this credential.
+        Call *send* with the header. If the service refuses the credential and another credential is
+        available, call *send* once more.
 
         Args:
             deadline: The deadline for the header; *send* has a deadline of its own.
@@ -180,8 +181,8 @@ class _Call:
 
     def result(self) -> Header:
         if self._error is not None:
-            # The error is removed here, because the error refers to a frame, and the frame refers
-            # to this object.
+            # The error refers to a frame, and the frame refers to this object. Removing the error
+            # ends this reference cycle.
             error, self._error = self._error, None
             try:
                 raise error
@@ -209,7 +210,7 @@ def place_credential(
 
     Args:
         url: The address, with or without a query.
-        header: The credential.
+        header: The header with the credential.
         place: ``header``, ``query`` or ``subprotocol``.
 
     Returns:

@@ -39,7 +39,7 @@ class Deadline:
         ConfigError: *seconds* is negative or not a number.
 
     Thread safety:
-        Immutable; may be shared.
+        The object is immutable, so threads may share it.
     """
 
     __slots__ = ("_at", "_doing", "_seconds")

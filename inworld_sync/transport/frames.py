@@ -66,7 +66,7 @@ class MessageBuffer:
         is_empty: True if :meth:`pop` has returned all bytes of the buffer.
 
     Args:
-        max_message_bytes: The longest message to accept.
+        max_message_bytes: The size of the longest message to accept.
         received: The bytes that were received together with the response to the upgrade.
     """
 

@@ -74,7 +74,7 @@ class FrameworkSocket:
     One WebSocket of a framework.
 
     Args:
-        socket: The socket.
+        socket: The WebSocket object of the framework.
         name: The name of the call or relay, for the threads.
         max_message_bytes: The longest message to accept, in bytes; None for no limit. A longer
             message of the other side ends the socket.
@@ -88,9 +88,7 @@ class FrameworkSocket:
 
     def __init__(self, socket: Sender, name: str, *, max_message_bytes: int | None = None) -> None:
         if not callable(getattr(socket, "send", None)):
-            raise ConfigError(
-                f"a socket needs send(), and receive() or recv(), got {type(socket).__name__}"
-            )
+            raise ConfigError(f"a socket needs the method send(), got {type(socket).__name__}")
         if inspect.iscoroutinefunction(socket.send):
             raise ConfigError(
                 f"a socket needs a send() that waits, and send() of {type(socket).__name__} is an "
@@ -263,7 +261,7 @@ def _quietly(close: Callable[..., object], arguments: dict[str, int]) -> None:
 
 
 def _close_arguments(close: Callable[..., object], code: int) -> dict[str, int]:
-    """Return how the close code is passed: ``code``, or ``reason`` for simple-websocket."""
+    """Return the argument for the close code: ``code``, or ``reason`` for simple-websocket."""
     parameters = _parameters(close)
     for name in ("code", "reason"):
         if code != _NORMAL_CODES[0] and name in parameters:
@@ -276,7 +274,7 @@ class _WholeMessages:
     Writes whole messages to a raw socket, also if several threads write.
 
     Args:
-        raw: The socket.
+        raw: The raw socket.
     """
 
     def __init__(self, raw: sockets.socket) -> None:

@@ -1,7 +1,7 @@
 """
 Sends all messages on a framework's WebSocket, from one thread.
 
-Threads: ``inworld-...-out``. No other thread sends on the socket.
+Threads: ``inworld-...-out`` sends. No other thread sends on the socket.
 """
 
 from __future__ import annotations

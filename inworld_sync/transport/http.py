@@ -74,8 +74,8 @@ class HttpResponse:
     A response with a status below 300.
 
     Attributes:
-        status: HTTP status.
-        headers: Headers by lower-case name.
+        status: The HTTP status.
+        headers: The headers, by lower-case name.
         body: The complete body.
     """
 
@@ -165,7 +165,7 @@ class HttpClient:
         If the service refuses a credential that can be renewed, any request is sent once more.
 
         Args:
-            method: ``GET``, ``POST`` and so on.
+            method: The HTTP method, such as ``GET``.
             path: Path of the URL, beginning with a slash.
             headers: Headers of the request. A header of the options with the same name is not sent.
             credential: The header that is sent instead of the credential of the client.
@@ -417,7 +417,7 @@ class Exchange:
         )
 
     def pieces(self, response: urllib3.BaseHTTPResponse, max_bytes: int | None) -> Iterator[bytes]:
-        """Return the pieces of the body as they arrive, under the request's deadline."""
+        """Return the pieces of the body as they arrive, before the request's deadline."""
         import urllib3
 
         count = 0

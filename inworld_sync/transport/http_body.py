@@ -131,7 +131,7 @@ def open_body(
 
     Args:
         client: Sends the request.
-        method: ``POST`` and so on.
+        method: The HTTP method, such as ``POST``.
         path: Path of the URL, beginning with a slash.
         headers: Headers of the request. A header of the options with the same name is not sent.
         json: Object to send as JSON.
@@ -167,7 +167,7 @@ def start_body(
 
     Args:
         client: Sends the request.
-        method: ``POST`` and so on.
+        method: The HTTP method, such as ``POST``.
         path: Path of the URL, beginning with a slash.
         headers: Headers of the request. A header of the options with the same name is not sent.
         json: Object to send as JSON.
@@ -191,7 +191,7 @@ def lines_in(body: HttpBody, timeout: float | None, max_bytes: int) -> Iterator[
     Yield the lines of a body, without line breaks. Empty lines are left out.
 
     Args:
-        body: The body.
+        body: The body of the response.
         timeout: How many seconds the wait for a line may take.
         max_bytes: The largest number of bytes of a line.
 

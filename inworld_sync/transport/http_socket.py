@@ -1,4 +1,4 @@
-"""Lets http.client use a stream as its socket."""
+"""Lets ``http.client`` use a stream as its socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HttpSocket:
     deadline for all reads and writes until the next call of :meth:`settimeout`.
 
     Args:
-        stream: The connection.
+        stream: The stream of the connection.
         deadline: The first deadline.
         fileno: The descriptor of the socket, which urllib3 polls; -1 if there is none.
         on_close: Called once, when this object and all its files are closed.

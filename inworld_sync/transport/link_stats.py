@@ -65,12 +65,12 @@ class LinkStats:
     Statistics of a connection at one time.
 
     Attributes:
-        messages_in: Messages received.
+        messages_in: The number of messages received.
         binary_messages: How many of the received messages were in binary frames.
-        messages_out: Messages sent.
-        bytes_in: Bytes of frames received, without TLS.
-        bytes_out: Bytes of frames sent, without TLS.
-        queued_bytes: Bytes of messages that wait to be sent.
+        messages_out: The number of messages sent.
+        bytes_in: The bytes of all frames received, without TLS.
+        bytes_out: The bytes of all frames sent, without TLS.
+        queued_bytes: The bytes of the messages that wait to be sent.
         rtt_ms: Time from the last ping to its pong; None before the first pong.
         rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
         connect: How long each step of opening the connection took.

@@ -57,7 +57,7 @@ class MessageLink(Protocol):
 
     def set_timer(self, when: float) -> None:
         """
-        Make the writer call *on_timer* once, at a time of ``time.monotonic()`` in seconds.
+        Make the writer call *on_timer* once, at *when*, which is a time of ``time.monotonic()``.
 
         The time replaces the time of an earlier call.
         """

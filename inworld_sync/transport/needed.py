@@ -34,7 +34,7 @@ def import_needed() -> None:
     Import all modules that a call needs, on the calling thread, before the call does anything else.
 
     A process that forks waits for the end of these imports (see ``imports`` in ``locks.py``), and
-    later no thread imports a module. So no forked child inherits an unfinished import.
+    later no thread imports these modules. So no forked child inherits an unfinished import of them.
     """
     global _is_done
     if _is_done:

@@ -52,4 +52,6 @@ class Observers:
         try:
             yield
         except Exception:
-            self._logger.exception("%s raised on the connection %s", observer, self._connection)
+            self._logger.exception(
+                "%s raised an exception on the connection %s", observer, self._connection
+            )

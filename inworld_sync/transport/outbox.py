@@ -42,7 +42,7 @@ class Outgoing:
     One frame to send.
 
     Attributes:
-        opcode: TEXT, PING, PONG or CLOSE.
+        opcode: The opcode of the frame: TEXT, PING, PONG or CLOSE.
         payload: The payload before masking; if ``is_built``, the complete frame.
         is_built: Whether the payload is a complete masked frame.
         rest: The bytes of a partly sent frame that were not sent yet.
@@ -247,7 +247,7 @@ class Outbox:
         Wait for the next frame to send.
 
         Args:
-            timeout: Seconds, at least 0.
+            timeout: How many seconds to wait, at least 0.
 
         Returns:
             The frame; None after *timeout*, or if :meth:`wake_writer` was called.

@@ -38,8 +38,8 @@ class Proxy:
         scheme: How the client requests a tunnel: ``http`` with CONNECT, ``https`` with CONNECT over
             TLS, ``socks5`` and ``socks5h`` with SOCKS5. The client sends an address to a ``socks5``
             proxy, and the name of the host to a ``socks5h`` proxy.
-        host: Name or address.
-        port: TCP port.
+        host: The name or address of the proxy.
+        port: The TCP port of the proxy.
         user: The user, or None.
         password: The password; empty if the URL has none.
     """

@@ -15,7 +15,7 @@ from inworld_sync.transport.tcp import look_up
 
 __all__ = ["open_tunnel"]
 
-# The response of a proxy is a status line and a few headers.
+# The largest response of a proxy. Usually it is a status line and a few headers.
 _MAX_RESPONSE_BYTES = 64 * 1024
 
 
@@ -25,7 +25,7 @@ def open_tunnel(stream: Stream, proxy: Proxy, host: str, port: int, deadline: De
 
     Args:
         stream: A connection to the proxy, with TLS if the proxy uses TLS.
-        proxy: The proxy.
+        proxy: The proxy that opens the tunnel.
         host: The server behind the proxy.
         port: The port of the server.
         deadline: The deadline by which the tunnel must be open.

@@ -51,8 +51,9 @@ def parse_url(url: str) -> Place:
     Split *url* into its parts.
 
     Raises:
-        ConfigError: The scheme is not ``https``, ``http``, ``wss`` or ``ws``, the URL has no host,
-            or the URL is not printable ASCII.
+        ConfigError: The scheme is not ``https``, ``http``, ``wss`` or ``ws``; the host is missing
+            or is not a name; the port is not valid; or the URL has a space or a character that is
+            not printable ASCII.
     """
     parts = urllib.parse.urlsplit(url)
     try:
@@ -85,7 +86,7 @@ def parse_url(url: str) -> Place:
 
 def quote_part(name: str, text: str) -> str:
     """
-    Quote one part of a path, for the argument *name*.
+    Quote *text* as one part of a path. Errors name *name*, the argument that has the text.
 
     Raises:
         ConfigError: *text* has half of a surrogate pair, or is ``.`` or ``..``. Proxies remove

@@ -106,7 +106,9 @@ def _check(router: Router) -> None:
 
 def _check_ids(what: str, ids: Sequence[str]) -> None:
     if not all(each.strip() for each in ids) or len({*ids}) < len(ids):
-        raise ConfigError(f"the {what} must have different ids, got {ids!r:.200}")
+        raise ConfigError(
+            f"the {what} must have different ids, none of them blank, got {ids!r:.200}"
+        )
 
 
 def _route_body(route: RouterRoute) -> Mapping[str, object]:

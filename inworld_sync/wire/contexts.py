@@ -323,7 +323,7 @@ class ContextProgress:
         flushed_characters: The value of *sent_characters* at the latest flush, update or close.
         received_bytes: Bytes of all audio that was received, after decoding.
         heard_at: When the latest message was received, in seconds.
-        usage: The sum of the service's counts so far.
+        usage: The characters that the service has counted so far.
         was_answered: Whether the service has sent any message about the context, except faults.
     """
 

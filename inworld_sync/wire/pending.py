@@ -92,7 +92,7 @@ class PendingTable(Generic[K]):
         Remove and return the oldest entry with this id, or return None if there is none.
 
         Args:
-            key: The id.
+            key: The id of the entry.
             kind: The kind, if requests of several kinds have this id.
         """
         if key is None:

@@ -113,7 +113,7 @@ def split_text(text: str, max_characters: int) -> Iterator[str]:
 
     Args:
         text: Any text.
-        max_characters: At least 1.
+        max_characters: The largest effective length of a piece, at least 1.
 
     Yields:
         The pieces in order. The joined pieces are *text*. A single grapheme or break that is longer

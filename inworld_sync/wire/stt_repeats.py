@@ -23,8 +23,8 @@ __all__ = ["Repeats"]
 # Two transcripts of the same audio have more than this share of their words in common. Two
 # different sentences rarely have so many words in common.
 _ALIKE_SHARE: Final = 0.6
-# Fewer equal characters than this do not count as a repetition, since two sentences often begin
-# with the same one or two characters.
+# In a script without spaces, fewer equal characters than this do not count as a repetition, since
+# two sentences often begin with the same one or two characters.
 _LEAST_CHARACTERS: Final = 3
 _NOT_SPACE: Final = re.compile(r"\S+")
 

@@ -120,7 +120,7 @@ class AudioReceived:
         context_id: The context that the chunk belongs to.
         audio: Base64 text, or the bytes that were passed to :func:`read`; empty if the message has
             only times.
-        usage: The counts of the service, or None if the message has no counts.
+        usage: The characters that the service counted, or None if the message has no count.
         tokens: Words, punctuation and white space with their times from the start of the
             generation, in milliseconds.
         characters: Characters with their times from the start of the generation.

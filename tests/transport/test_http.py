@@ -477,7 +477,7 @@ def test_deadline_of_tls(client_tls: ssl.SSLContext) -> None:
         client = HttpClient(Options(base_url=base_url, proxy=False, ssl_context=client_tls))
         with pytest.raises(
             DeadlineExceeded,
-            match=r"^listing took longer than 0\.5 s: .*passed in the TLS handshake",
+            match=r"^listing took longer than 0\.5 s: .*passed in this step: the TLS handshake",
         ):
             get(client, timeout=0.5)
         client.close()

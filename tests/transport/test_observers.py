@@ -107,8 +107,8 @@ def test_observers_that_raise(caplog: pytest.LogCaptureFixture) -> None:
         driver.link.close()
         assert driver.ended().clean
 
-    assert "the observer raised on the connection test-1" in caplog.text
-    assert "on_trace raised on the connection test-1" in caplog.text
+    assert "the observer raised an exception on the connection test-1" in caplog.text
+    assert "on_trace raised an exception on the connection test-1" in caplog.text
 
 
 def test_foreign_pongs_are_ignored() -> None:

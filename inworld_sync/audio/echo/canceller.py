@@ -51,9 +51,10 @@ _MOST_SHIFT_SECONDS: Final = 0.8
 # stopped.
 _STOPPED_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 0.3
-# A small difference between the position and the measured position is removed gradually. The rate
-# changes so that the difference would be zero after _FOLLOW_SECONDS, but the rate changes at most
-# by the share _FOLLOW_RATE. A difference above _SKIP_SECONDS is skipped at once.
+# A small difference between the position of the reading and the measured position is removed
+# gradually. The rate changes so that the difference would be zero after _FOLLOW_SECONDS, but the
+# rate changes at most by the share _FOLLOW_RATE. A difference above _SKIP_SECONDS is skipped at
+# once; directly after an interruption of a device, a difference above _SKIP_AFTER_BREAK_SECONDS.
 _FOLLOW_SECONDS: Final = 100.0
 _FOLLOW_RATE: Final = 10e-6
 # While the echo is removed well, the rate changes by at most this share in each frame, because the
@@ -135,7 +136,7 @@ class EchoCanceller:
 
     @property
     def stats(self) -> EchoStats:
-        """The statistics."""
+        """The measurements so far; see :class:`EchoStats`."""
         removed_db = None
         if self._energy_before:
             removed_db = 10 * math.log10(self._energy_before / max(self._energy_after, 1e-9))
@@ -149,7 +150,7 @@ class EchoCanceller:
         Args:
             position: The position of the first sample, as in *blocks*.
             pcm: 16-bit little-endian samples.
-            blocks: When the audio is heard.
+            blocks: The times at which blocks of the audio are heard.
         """
         self._played.append(position, pcm)
         for block in blocks:

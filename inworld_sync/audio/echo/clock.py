@@ -154,7 +154,7 @@ class DeviceClock:
 
     @property
     def is_started(self) -> bool:
-        """Whether the time of a block is known."""
+        """Whether the time of at least one block is known."""
         return bool(self._stretches)
 
     @property

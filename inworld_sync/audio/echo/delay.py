@@ -41,7 +41,7 @@ class DelayFinder:
     Finds the delay of the played audio in the recorded audio.
 
     Args:
-        sample_rate_hz: A multiple of 8000.
+        sample_rate_hz: The sample rate of both streams, a multiple of 8000.
 
     Thread safety: only one thread at a time may use an object.
     """

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LinearCanceller", "LinearResult"]
 
-# The response of a room is estimated for this time, beginning with the direct sound.
+# The duration of the estimated response of the room.
 _RESPONSE_SECONDS: Final = 0.2
 # The time from the first sample of the response to the direct sound.
 _LEAD_SECONDS: Final = 0.02
 _MOST_DELAY_SECONDS: Final = 0.4
 _SEGMENT_SECONDS: Final = 0.2
-# The weight of the earlier segments.
+# With each new segment, the weights of all earlier segments are multiplied by this number.
 _KEPT: Final = 0.88
 _STEPS: Final = 5
 # The diagonal of the equations is increased by this share of its value.
@@ -41,7 +41,7 @@ class LinearResult(NamedTuple):
 
     Attributes:
         echo: The estimated echo.
-        rest: The other audio.
+        rest: The recorded audio without the estimated echo.
     """
 
     echo: npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class LinearCanceller:
 
     Args:
         sample_rate_hz: The sample rate of both streams.
-        frame_samples: The length of all frames.
+        frame_samples: The number of samples in every frame.
 
     Thread safety: only one thread at a time may use an object.
     """

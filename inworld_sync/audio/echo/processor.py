@@ -55,7 +55,7 @@ class Processor:
     noise suppression.
 
     Args:
-        sample_rate_hz: 16000, 24000, 32000 or 48000.
+        sample_rate_hz: The sample rate of all frames: 16000, 24000, 32000 or 48000.
         cancel_echo: Whether to remove the echo of the played audio.
         noise_suppression: Whether to reduce steady noise.
         auto_gain: Whether to adjust the volume of speech.

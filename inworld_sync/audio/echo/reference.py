@@ -2,7 +2,7 @@
 Stores the audio that a speaker played, and reads this audio at any position and any rate.
 
 The clocks of a speaker and a microphone differ by up to 0.1 %. So the canceller reads the played
-audio a little faster or slower than it was recorded, with interpolation between the samples.
+audio a little faster or slower than it was played, with interpolation between the samples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["PlayedAudio"]
 # the sample rate.
 _CROSSINGS: Final = 12
 _PHASES: Final = 1024
-# The bandwidth of the filter is this share of half of the lower sample rate.
+# The filter passes frequencies up to this share of half the lower of the two sample rates.
 _BANDWIDTH: Final = 0.92
 
 
@@ -32,7 +32,7 @@ class PlayedAudio:
 
     Args:
         held_samples: How many samples to hold.
-        from_hz: The sample rate of the samples.
+        from_hz: The sample rate of the held samples.
         to_hz: The sample rate of the audio that :meth:`read` returns.
 
     Attributes:

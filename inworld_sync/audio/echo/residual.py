@@ -58,7 +58,7 @@ class ResidualGate:
     unchanged.
 
     Args:
-        sample_rate_hz: The sample rate.
+        sample_rate_hz: The sample rate of all audio.
 
     Thread safety: only one thread at a time may use an object.
     """
@@ -79,7 +79,7 @@ class ResidualGate:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the linear canceller removes so much that the clocks are certainly right."""
+        """Whether the linear canceller removes so much that the measured clocks must be right."""
         return self._usual_db < _EXACT_DB
 
     @property
@@ -101,7 +101,7 @@ class ResidualGate:
             played: The audio of the speaker.
             echo: The estimated linear echo.
             rest: The audio without the estimated echo.
-            processed: The audio of the processor.
+            processed: The output of the processor.
         """
         import numpy as np
 

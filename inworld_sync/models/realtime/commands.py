@@ -109,7 +109,7 @@ class CreateItem(Command):
     Add an item to the conversation.
 
     Attributes:
-        item: The item.
+        item: The item to add.
         previous_item_id: The id of the item before the new item. None adds the item at the end, and
             ``root`` adds it at the beginning.
     """
@@ -126,7 +126,7 @@ class TruncateItem(Command):
     Truncate an assistant's message to the part that was heard.
 
     Attributes:
-        item_id: The assistant's message.
+        item_id: The id of the assistant's message.
         content_index: The index of the message's audio part.
         audio_end_ms: The end of the heard part, in milliseconds from the start of the audio. In a
             G.711 session the service counts at 24000 Hz, so send a third of the real time.

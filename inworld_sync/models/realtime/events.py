@@ -74,7 +74,7 @@ class InputSpeechStarted(RealtimeEvent):
 
     Attributes:
         audio_start_ms: The position of this moment in the audio that was sent.
-        item_id: The item that this speech will become.
+        item_id: The id of the item that this speech will become.
     """
 
     type: ClassVar[str] = "input_audio_buffer.speech_started"
@@ -90,7 +90,7 @@ class InputSpeechStopped(RealtimeEvent):
 
     Attributes:
         audio_end_ms: The position of this moment in the audio that was sent.
-        item_id: The item that this speech will become.
+        item_id: The id of the item that this speech will become.
     """
 
     type: ClassVar[str] = "input_audio_buffer.speech_stopped"
@@ -133,11 +133,11 @@ class TurnSuggested(RealtimeEvent):
     The service predicts that the user's turn has ended.
 
     Attributes:
-        item_id: The item that this speech will become.
+        item_id: The id of the item that this speech will become.
         utterance_index: The number of the utterance in the turn.
         probability: The probability that the turn has ended, 0 to 1.
-        trailing_silence_ms: The silence so far.
-        audio_duration_ms: The length of the turn so far.
+        trailing_silence_ms: The duration of the silence since the last speech.
+        audio_duration_ms: The duration of the turn so far.
         inference_ms: The time that the prediction took.
     """
 
@@ -167,7 +167,7 @@ class ItemAdded(RealtimeEvent):
     An item was added to the conversation. The item may still be empty.
 
     Attributes:
-        item: The item.
+        item: The item that was added.
         previous_item_id: The id of the item before this item. None if the item is the first, or if
             the service leaves the id out, as for function calls.
     """
@@ -231,7 +231,7 @@ class UserTranscriptUpdated(RealtimeEvent):
     The transcript of the user's turn so far.
 
     Attributes:
-        item_id: The item of the user's turn.
+        item_id: The id of the item of the user's turn.
         transcript: The text of the whole turn so far. This text replaces the earlier transcript,
             and words may have changed.
         content_index: The index of the part of the item.
@@ -250,7 +250,7 @@ class UserTranscriptCompleted(RealtimeEvent):
     The final transcript of the user's turn. This event may arrive more than once for a turn.
 
     Attributes:
-        item_id: The item of the user's turn.
+        item_id: The id of the item of the user's turn.
         transcript: The text of the whole turn.
         content_index: The index of the part of the item.
         voice_profile: Estimates about the speaker by their subject, such as ``age``.

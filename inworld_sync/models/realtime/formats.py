@@ -35,7 +35,7 @@ class PcmFormat:
     16-bit little-endian mono PCM.
 
     Attributes:
-        sample_rate_hz: 8000, 16000, 24000, 32000, 44100 or 48000.
+        sample_rate_hz: The sample rate: 8000, 16000, 24000, 32000, 44100 or 48000.
     """
 
     type: ClassVar[str] = "audio/pcm"
@@ -68,7 +68,7 @@ class Float32Format:
     32-bit little-endian float mono samples.
 
     Attributes:
-        sample_rate_hz: 8000 to 48000.
+        sample_rate_hz: The sample rate, 8000 to 48000.
     """
 
     type: ClassVar[str] = "audio/float32"

@@ -87,7 +87,7 @@ class TtsTuning(Setting):
     Attributes:
         segmenter_strategy: How the text is divided for synthesis.
         steering_handling: How often instructions for the voice within the text are applied.
-        language: A BCP-47 tag.
+        language: The language of the speech, as a BCP-47 tag.
         delivery_mode: How expressive the voice is.
         conversational: Whether synthesis uses the conversation. **It can be set only when a session
             opens.**
@@ -162,18 +162,18 @@ class Backchannel(_SmallModel):
         enabled: Whether backchannels are on.
         small_model: The model that decides when to send a backchannel.
         eval_interval_ms: The time from one decision to the next; default 800.
-        min_speech_ms: The least speech of the user before the first backchannel; default 800.
+        min_speech_ms: How long the user must speak before the first backchannel; default 800.
         min_gap_ms: The least time from one backchannel to the next; default 4000.
         max_per_turn: The maximum number of backchannels in a turn; default 3.
         hard_deadline_ms: The time after which a decision is dropped; default 1500.
-        history_tail_items: The number of latest items for the model; default 4.
-        temperature: 0 to 2; default 0.7.
+        history_tail_items: How many of the latest items the model gets; default 4.
+        temperature: The randomness of the model, 0 to 2; default 0.7.
         max_tokens: The maximum number of tokens of a backchannel; default 6.
         volume_gain: The factor of the volume; default 0.6, and 0 is silent.
         require_pause: Whether backchannels are played only in pauses of the user.
         allowed_phrases: The only allowed phrases.
         prompt_template: The prompt of the model.
-        decider_kind: ``llm`` or ``rule``.
+        decider_kind: ``llm`` if the model decides, ``rule`` if a rule decides.
         rule_fire_probability: The probability of a backchannel with ``rule``, 0 to 1.
     """
 
@@ -202,8 +202,8 @@ class Responsiveness(_SmallModel):
         small_model: The model that writes fillers.
         initial_wait_timeout_ms: The time that the service waits before the first filler.
         hard_deadline_ms: The time after which a filler is dropped; default 2000.
-        history_tail_items: The number of latest items for the small model.
-        temperature: 0 to 2.
+        history_tail_items: How many of the latest items the small model gets.
+        temperature: The randomness of the model, 0 to 2.
         max_tokens: The maximum number of tokens of a filler; default 12.
         min_filler_gap_ms: The least time from one filler to the next; default 8000.
         max_initial_per_turn: The maximum number of fillers at the start of a turn; default 1.
@@ -245,7 +245,7 @@ class Reasoning(Setting):
     How much a reasoning model reasons.
 
     Attributes:
-        effort: From ``NONE`` to ``XHIGH``.
+        effort: How much the model reasons, from ``NONE`` to ``XHIGH``.
         max_tokens: The maximum number of tokens for reasoning.
         exclude: Whether the reasoning is left out of the response.
     """
@@ -263,11 +263,11 @@ class TextGeneration(Setting):
     Attributes:
         reasoning: How much the model reasons.
         max_new_tokens: The maximum number of tokens of a reply.
-        temperature: 0 to 2.
-        top_p: 0 to 1.
-        frequency_penalty: -2 to 2.
-        presence_penalty: -2 to 2.
-        repetition_penalty: 0 or more.
+        temperature: The randomness of the model, 0 to 2.
+        top_p: The probability mass of the tokens that are considered, 0 to 1.
+        frequency_penalty: The penalty for frequent tokens, -2 to 2.
+        presence_penalty: The penalty for tokens that occurred before, -2 to 2.
+        repetition_penalty: The penalty for repetitions, 0 or more.
         stop_sequences: Texts that end a reply.
         seed: Makes replies repeatable.
         logit_bias: See the model's documentation.
@@ -295,10 +295,10 @@ class ProviderData(Setting):
     Attributes:
         stt: How the user's speech is recognized.
         tts: How responses are synthesized.
-        memory: Facts and a summary of the conversation.
-        backchannel: Backchannels while the user speaks.
-        responsiveness: Fillers before the model answers.
-        caching: Prompt caching.
+        memory: Settings of the memory, which has facts and a summary of the conversation.
+        backchannel: Settings of backchannels while the user speaks.
+        responsiveness: Settings of fillers before the model answers.
+        caching: Settings of prompt caching.
         text_generation: Settings of the language model. The name on the wire is
             ``text_generation_config``.
         auto_tool_response: Whether the service itself starts a response after a tool output.

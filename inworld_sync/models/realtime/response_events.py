@@ -55,7 +55,7 @@ class _OutputEvent(RealtimeEvent):
     An event about the output of a response.
 
     Attributes:
-        response_id: The response.
+        response_id: The id of the response.
         output_index: The item's place in the response.
     """
 
@@ -155,8 +155,8 @@ class AudioDelta(_PartEvent):
     The next piece of a response's audio.
 
     Attributes:
-        response_id: The response.
-        item_id: The item of the response.
+        response_id: The id of the response.
+        item_id: The id of the item.
         audio: Whole samples in the session's output format; empty if the message has only times.
         output_index: The item's place in the response.
         content_index: The part's place in the item.
@@ -219,7 +219,7 @@ class FunctionArgumentsDone(_ItemEvent):
     The arguments of a function call are complete.
 
     Attributes:
-        response_id: The response.
+        response_id: The id of the response.
         item_id: The call's item, which has the name and the call id if *name* and *call_id* are
             None here.
         arguments: A JSON object as text; ``""`` means no arguments.

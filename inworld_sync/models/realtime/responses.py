@@ -42,12 +42,13 @@ class ResponseConfig(_ResponseSettings):
         input: The items that the model gets instead of the conversation; an empty list means no
             items.
         instructions: Instructions that replace the instructions of the session.
-        output_modalities: ``audio``, ``text`` or both.
-        voice: A voice's id.
-        temperature: 0 to 2.
-        max_output_tokens: 1 to 4096, or ``inf``.
+        output_modalities: The kinds of output: ``audio``, ``text`` or both.
+        voice: The id of the voice.
+        temperature: The randomness of the model, 0 to 2.
+        max_output_tokens: The maximum number of tokens of the response, 1 to 4096, or ``inf``.
         tools: The tools that the model may call.
-        tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
+        tool_choice: Whether the model calls tools: ``auto``, ``none``, ``required``, or the tool
+            that must be called.
         metadata: Strings that the service returns with the response.
     """
 
@@ -62,7 +63,7 @@ class ErrorInfo(Extensible):
     An error of the service.
 
     Attributes:
-        message: The service's text.
+        message: The service's text about the error.
         type: The type, such as ``invalid_request_error`` (the session continues) or
             ``server_error``.
         code: The code, such as ``response_cancel_not_active``; None if the service sends none.

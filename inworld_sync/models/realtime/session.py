@@ -126,7 +126,7 @@ class Session(_ResponseSettings):
         voice: A voice's id, such as ``Dennis``.
         tts_model: The speech model, such as ``inworld-tts-2``.
         speed: The speed of the speech, 0.25 to 1.5. 1 is the voice's normal speed.
-        output_modalities: ``audio``, ``text`` or both.
+        output_modalities: The kinds of output: ``audio``, ``text`` or both.
         input_format: The format of sent audio, in any form that ``audio_format`` accepts.
         output_format: The format of received audio, in any form that ``audio_format`` accepts.
         transcription: How the user's speech is transcribed, or ``off``.
@@ -134,16 +134,18 @@ class Session(_ResponseSettings):
         turn_detection: How the end of the user's turn is detected. With :class:`ManualTurns`, the
             application ends turns.
         tools: The tools that the model may call; an empty list means none.
-        tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
-        temperature: 0 to 2.
-        max_output_tokens: 1 to 4096 for one response, or ``inf``.
+        tool_choice: Whether the model calls tools: ``auto``, ``none``, ``required``, or the tool
+            that must be called.
+        temperature: The randomness of the model, 0 to 2.
+        max_output_tokens: The maximum number of tokens of one response, 1 to 4096, or ``inf``.
         truncation: The action of the service when the conversation is too large for the model:
             ``auto``, ``disabled`` or a :class:`RetentionRatio`.
         provider_data: The service's extensions.
         prompt: A stored prompt instead of instructions.
         include: Further fields that the service is to send, such as
             ``item.input_audio_transcription.logprobs``.
-        tracing: ``auto``, a mapping as the service documents it, or ``off``.
+        tracing: How the service traces the session: ``auto``, ``off``, or a mapping as the service
+            documents it.
     """
 
     model: str | None = optional(checks.string)
@@ -197,7 +199,7 @@ class SessionInfo:
         expires_at: When the session ends, in seconds of Unix time. An update may change this time.
         model: The language model.
         instructions: The system prompt.
-        output_modalities: ``audio``, ``text`` or both.
+        output_modalities: The kinds of output: ``audio``, ``text`` or both.
         voice: The voice's id.
         tts_model: The speech model.
         speed: The speed of the speech. 1 is the voice's normal speed.

@@ -88,7 +88,7 @@ class InputTranscription(Setting):
     Attributes:
         model: A model such as ``inworld/inworld-stt-1``. The service ignores the whole update if
             the model is unknown.
-        language: A BCP-47 tag.
+        language: The language of the speech, as a BCP-47 tag.
         prompt: Words and names that are likely in the speech.
     """
 

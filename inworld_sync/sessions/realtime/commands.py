@@ -9,7 +9,8 @@ Sends the commands of a realtime session on its present connection, and matches 
     LOST       REOPENING            -                        -                          ENDED
     REOPENING  -                    OPEN                     LOST                       ENDED
 
-While the session is LOST or REOPENING, a command waits until its deadline.
+An OPEN session is ENDED instead of LOST if it must not reconnect. While the session is LOST or
+REOPENING, a command waits until its deadline.
 
 Lock rule: the monitor guards all fields. All connections of the session use the same monitor (see
 ``base.py``), which outlives the connections. No thread sends while it holds the monitor.
@@ -60,9 +61,9 @@ class Timeouts:
     The timeouts of one session, in seconds.
 
     Attributes:
-        request: The time for the answer to an update, or to a command about an item.
-        response_start: The time from the request of a response to the response's beginning.
-        response: The time between two messages of a response.
+        request: The longest time for the answer to an update, or to a command about an item.
+        response_start: The longest time from the request of a response to its beginning.
+        response: The longest time between two messages of a response.
     """
 
     request: float
@@ -77,7 +78,7 @@ class Commands:
     Args:
         name: The session's name, for threads, logs and errors.
         options: The client's settings.
-        endpoint: Writes commands.
+        endpoint: Writes commands as JSON text.
         items: Records the items that are sent.
         timeouts: The timeouts for the answers of the service.
 
@@ -249,7 +250,7 @@ class Commands:
         try:
             connection.send(self.endpoint.write(command), needs_room=False)
         except (ConnectionLost, ClosedError) as error:
-            self.options.logger.debug("%s: not sent, since %s", self.name, error)
+            self.options.logger.debug("%s: a command was not sent: %s", self.name, error)
 
     def create_item(self, command: CreateItem | Item, *, is_watched: bool = False) -> PendingReply:
         """

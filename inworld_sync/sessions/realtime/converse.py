@@ -33,9 +33,10 @@ class ConverseLoop:
     Args:
         state: The session's state; the session is open and plays its speech.
         send_audio: Called with audio and its sample rate in Hz.
-        microphone: The user's audio.
+        microphone: The source of the user's audio.
         speaker: The speaker that plays the speech.
-        hang_up_after: Seconds without any activity after the microphone has ended.
+        hang_up_after: After the microphone has ended, the loop ends after this many seconds without
+            activity.
     """
 
     _state: SessionState
@@ -46,7 +47,7 @@ class ConverseLoop:
     _over: Event = attrs.field(init=False, factory=Event)
 
     def run(self) -> None:
-        """Run until the session or the microphone ends."""
+        """Run until the session ends, or until ``hang_up_after`` has passed."""
         # This import is here, since a conversation without devices does not need the module.
         from inworld_sync.devices.echo import remove_echo
 

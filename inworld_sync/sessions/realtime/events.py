@@ -95,7 +95,7 @@ class ToolOutputSent:
     The output of a function was sent to the model.
 
     Attributes:
-        call: The call.
+        call: The call of the function.
         output: The text that was sent.
         error: The exception of the function, or the reason why the function could not run. A
             ``ConfigError`` or a ``LocalProtocolError`` means that the result could not be sent.

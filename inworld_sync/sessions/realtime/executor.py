@@ -28,8 +28,8 @@ __all__ = ["Executor"]
 
 _Task = Callable[[], object]
 
-# The reader pauses while more bytes of audio than this wait for a player. This is about five
-# minutes of audio.
+# The reader pauses while more bytes of audio than this wait for a player. This is almost six
+# minutes of 24 kHz PCM.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 _LONGEST_WAIT_SECONDS = 60.0
@@ -42,7 +42,7 @@ class Executor:
     Args:
         monitor: The monitor of the session.
         name: The name of the session, for the thread and logs.
-        logger: Reports tasks that fail.
+        logger: Logs tasks that fail.
 
     Attributes:
         is_full: Whether the queue holds so much audio that the reader should pause.

@@ -53,7 +53,8 @@ _FORMS = {MulawFormat: FrameForm.ULAW_FROM_S16, AlawFormat: FrameForm.ALAW_FROM_
 # The longest time between two messages of the service about one turn of the user.
 _LONGEST_SILENCE_SECONDS = 20.0
 
-# This much audio from before a turn is kept. The service reports the beginning of a turn late.
+# This much audio from before a turn is kept, because the service reports the beginning of a turn
+# late.
 _MARGIN_MS = 2000.0
 
 # At most this many milliseconds of a turn's audio are kept.
@@ -121,7 +122,7 @@ class UserTurn:
             self._kept_ms -= self._kept.popleft()[1]
 
     def handle(self, event: RealtimeEvent) -> None:
-        """Handle a message."""
+        """Handle an event of :data:`TURN_EVENTS`."""
         if isinstance(event, InputSpeechStarted):
             self.sent_ms, self.is_open = 0.0, True
         elif isinstance(event, (InputAudioCommitted, InputAudioCleared)):
@@ -158,8 +159,8 @@ class UserTurn:
 
 class _Blocks:
     """
-    Divides the user's audio into blocks of 100 ms in the session's input format, or into blocks of
-    16-bit PCM of 20 ms for a WebRTC track.
+    Divides the user's audio into blocks of 100 ms in the session's input format. For a WebRTC
+    track, the blocks have 20 ms of 16-bit PCM.
 
     Args:
         audio_format: The input format of the session.
@@ -173,7 +174,7 @@ class _Blocks:
         size_bytes: The size of a block in the buffer.
 
     Raises:
-        ConfigError: A number is out of its range.
+        ConfigError: A number is out of its range, or encoded audio was passed for a WebRTC track.
     """
 
     def __init__(
@@ -249,7 +250,7 @@ class AudioInputQueue:
     Args:
         commands: Sends the messages.
         settings: The settings, which have the input format.
-        turn: Counts the audio that was sent.
+        turn: Counts and keeps the audio that was sent.
 
     Attributes:
         lock: See the lock rule of this module.

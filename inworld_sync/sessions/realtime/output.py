@@ -275,8 +275,9 @@ class Output:
         Stop all speech, cancel the conversation's responses, and truncate their items.
 
         Args:
-            heard_ms: How many milliseconds of each item were heard, from an application that plays
-                the audio itself. These values take precedence over the counts of players.
+            heard_ms: How many milliseconds of each item were heard, as counted by an application
+                that plays the audio itself. These values take precedence over the counts of
+                players.
         """
         for item_id, each_ms in (heard_ms or {}).items():
             require_finite(f"heard_ms of {item_id!r}", each_ms)

@@ -155,7 +155,7 @@ class PendingRequests:
         End a response for which no ``response.done`` can be read.
 
         Args:
-            state: The response, which is in progress.
+            state: The state of the response, which is in progress.
             error: The reason for which the response failed. None if a later message shows that the
                 response has ended.
         """

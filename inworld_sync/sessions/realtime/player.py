@@ -38,7 +38,7 @@ from inworld_sync.models.realtime import AudioFormat
 
 __all__ = ["Player", "player_for"]
 
-# This is about five minutes of 24 kHz PCM.
+# A player is full if more audio than this waits: almost six minutes of 24 kHz PCM.
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 
 # The milliseconds of audio that are written in one call. A clear may have to wait for the end of

@@ -1,5 +1,5 @@
 """
-Opens the connection of a realtime session, and a new connection if a connection is lost.
+Opens the connection of a realtime session. If the connection is lost, opens another connection.
 
 Threads: while a session has no connection, ``inworld-reconnect-...`` tries to open a connection.
 
@@ -46,7 +46,7 @@ class Reconnector:
     Opens the connections of one session.
 
     Args:
-        state: The session.
+        state: The state of the session.
         connector: Opens connections for the client.
         key: The key of the first connection. None generates a key.
         reconnect_timeout: Seconds that an outage may last before the session ends; with 0 the
@@ -133,7 +133,7 @@ class Reconnector:
             place.release()
             raise
         try:
-            # The reader has recorded the reason, which is raised below.
+            # If the connection is lost here, the reader records the reason, which is raised below.
             with contextlib.suppress(ConnectionLost, ClosedError):
                 for message in messages:
                     connection.send(message, deadline.remaining())
@@ -233,7 +233,7 @@ class Reconnector:
         return True
 
     def _wait(self, seconds: float) -> bool:
-        """Wait. Return False as soon as the session is closing."""
+        """Wait for *seconds* and return True; return False as soon as the session is closing."""
         commands = self._state.commands
         with commands.monitor:
             return not commands.monitor.wait_for(lambda: commands.is_over, seconds)

@@ -122,7 +122,7 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The written or spoken text so far, with one line for each round that has text."""
+        """The written or spoken text so far. A line break separates the texts of two rounds."""
         with self._owner.monitor:
             return "\n".join(each.text for each in self._states if each.text)
 
@@ -200,7 +200,7 @@ class Response:
         return self
 
     def cancel(self) -> None:
-        """Cancel the response, also before it begins. Text that has arrived can still be read."""
+        """Cancel the response, even before it begins. Text that has arrived can still be read."""
         self._owner.cancel_response(self)
 
     def __repr__(self) -> str:
@@ -282,7 +282,7 @@ class ResponseAudio:
     The speech of a response, as it arrives.
 
     Iterating yields an :class:`~inworld_sync.AudioChunk` for each piece. A chunk has 16-bit PCM,
-    whatever the format of the session is. The ``context_id`` of a chunk is the id of its item. All
+    even if the session has another format. The ``context_id`` of a chunk is the id of its item. All
     iterators share one position.
 
     Thread safety: every method may be called from any thread.
@@ -357,7 +357,8 @@ class ResponseAudio:
 
         Raises:
             AudioError: The format is unknown, or no library for its encoding is installed.
-            ConfigError: *target* is neither a path nor a binary file, or a file has no *format*.
+            ConfigError: *target* is neither a path nor a binary file, or *format* is missing for an
+                open file.
             OSError: The file cannot be written.
         """
         self.read(timeout).save(target, format=format)
@@ -383,7 +384,7 @@ class ResponseAudio:
 
         Raises:
             AudioError: The speaker has another sample rate.
-            DeviceError: There is no default speaker.
+            DeviceError: There is neither a default device nor a program that plays audio.
         """
         rate_hz = self.sample_rate_hz
         if speaker is not None and speaker.sample_rate_hz != rate_hz:

@@ -178,8 +178,8 @@ class SessionResponses:
         Handle an event of :data:`RESPONSE_EVENTS`.
 
         Returns:
-            The reply that begins with the event, or None; and the id of a response that begins with
-            the event although the client has already cancelled this response, or None.
+            Two values. The first is the reply that begins with the event, or None. The second is
+            the id of a response that begins although the client has already cancelled it, or None.
         """
         response_id = _beginning(event)
         is_new = response_id is not None and self._states.get(response_id) is None
@@ -376,13 +376,13 @@ class SessionResponses:
         self._stop_awaiting()
 
     def cancel_named(self, response_id: str) -> None:
-        """Record that a response is being cancelled by its id."""
+        """Record that the response with this id is being cancelled."""
         state = self._states.get(response_id)
         if state is not None and self._states.cancel(response_id):
             self._stop(state)
 
     def lose_connection(self, error: InworldError) -> None:
-        """End the responses in progress. Send the requests without a response again."""
+        """End the responses in progress. Requests whose responses have not begun are sent again."""
         self._forget_entries()
         for response in self._held_of(*self.queue.lose_connection(_LOST)):
             response._end(error)

@@ -73,7 +73,7 @@ def open_session(
         connector: Opens connections for the client.
         session: The settings of the session.
         endpoint: The service; None means Inworld.
-        options: The settings of the client.
+        options: The client's settings for this session.
         timeout: Seconds for the whole call.
         key: The key of the first connection.
         open_link: Opens a link that is not a WebSocket.

@@ -236,7 +236,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         :meth:`interrupt` does this for all items that are played.
 
         Args:
-            item_id: The assistant's message.
+            item_id: The id of the assistant's message.
             audio_end_ms: How much was heard, in milliseconds from the start of the audio.
             content_index: Which part of the item is the audio.
             wait: Whether to wait until the service has truncated the item.

@@ -32,8 +32,8 @@ Convert: TypeAlias = Callable[[bytes, "AudioFormat | None"], "tuple[bytes, bool]
 # At most this much audio of the user is kept while there is no connection to the model.
 _MAX_KEPT_MS = 30_000.0
 
-# The service accepts 50 messages a second. So audio that was kept is sent at most at five times the
-# speed of real time.
+# Each call sends at most this much of the kept audio. With a call every 20 ms, this is five times
+# the speed of real time. The service accepts at most 50 messages a second.
 _CATCH_UP_MS = 100.0
 
 _SEND_SECONDS = 0.2

@@ -73,8 +73,8 @@ from inworld_sync.wire.realtime.tool_calls import FunctionEvent
 
 __all__ = ["SessionState"]
 
-# The service ends a session at 60 minutes. An old session is renewed after this time without a
-# response, speech or a tool call. After _RENEWAL_SECONDS more, only a response delays the renewal.
+# The service ends a session at 60 minutes. An old session is renewed after _IDLE_SECONDS without
+# response, speech or tool call. After _RENEWAL_SECONDS more, only a response delays the renewal.
 _IDLE_SECONDS = 2.0
 _RENEWAL_SECONDS = 240.0
 _RENEWAL_POLL_SECONDS = 0.5
@@ -97,7 +97,7 @@ class SessionState:
     Args:
         name: The name of the session, for threads, logs and errors.
         options: The client's settings.
-        endpoint: The service.
+        endpoint: The endpoint of the service.
         session: The settings with which the session opens.
         reconnects: Whether a lost connection is replaced.
         barge_in: Whether the user's speech interrupts the assistant's speech.
@@ -261,7 +261,7 @@ class SessionState:
         self.commands.send(CancelResponse(response_id, event_id=event_id))
 
     def add_player(self, player: ResponsePlayer) -> None:
-        """Add a player of one response, which interruptions stop too."""
+        """Add a player of one response, so that interruptions stop it too."""
         with self.monitor:
             self.output.response_players.append(player)
 
@@ -396,12 +396,12 @@ class SessionState:
 
     def opened(self, connection: RealtimeConnection, reply: PendingReply, attempts: int) -> None:
         """
-        Use a connection after the messages of :meth:`begin` were sent. Raise the refusal's error.
+        Use a connection after the messages of :meth:`begin` were sent. Raise a refusal's error.
 
         Args:
             connection: The present connection, or a connection that was lost again.
             reply: The pending answer that :meth:`begin` returned.
-            attempts: How often the session was reconnected; 0 for the first connection.
+            attempts: The number of attempts to reconnect; 0 for the first connection.
         """
         if reply.error is not None:
             raise fresh(reply.error)

@@ -1,1 +1,1 @@
-"""Implements speech to text: streams that replace lost connections, and whole recordings."""
+"""Implements speech to text: streams that reconnect, and calls that transcribe whole recordings."""

@@ -91,7 +91,7 @@ class AudioBuffer:
         start: Position of the oldest sample that is kept.
         sent: Position up to which samples were popped.
         end: Position after the newest sample.
-        chunk_samples: The length of one message.
+        chunk_samples: The number of samples in one message.
     """
 
     # The size of one unit of a position.
@@ -227,7 +227,7 @@ class AudioBuffer:
         the rest of the word as another word.
 
         Args:
-            search_until: The range ends at this position.
+            search_until: The range begins at the oldest kept sample and ends at this position.
             truncated_samples: Length of the range if speech was discarded before a transcript
                 covered it.
         """
@@ -296,7 +296,7 @@ class EncodedBuffer(AudioBuffer):
     middle.
 
     Args:
-        sample_rate_hz: The sample rate of the settings.
+        sample_rate_hz: The sample rate in the settings of the stream.
     """
 
     unit_bytes = 1
@@ -336,7 +336,7 @@ class AudioQueue:
     Adds the caller's audio to an :class:`AudioBuffer`, and limits the audio that waits to be sent.
 
     Args:
-        buffer: Gets the audio.
+        buffer: The buffer that gets the audio.
         settings: The limit, and the action when the limit is reached.
         room: A condition that is notified when audio was sent, or when the stream ends.
     """
@@ -422,7 +422,7 @@ class MaxLead:
     service has transcribed it. A lost connection would then lose words.
 
     Args:
-        buffer: The audio.
+        buffer: The audio of the stream.
         sample_rate_hz: The sample rate of the audio.
         keep_samples: The largest number of sent samples that the buffer keeps.
     """

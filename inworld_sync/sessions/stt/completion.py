@@ -8,7 +8,8 @@ ends in one of these ways:
 ==================================================  ==============================================
 the usage arrives, and no turn is open              the transcript is complete
 the usage arrives, and a turn is open               the audio is sent again once, then the
-                                                    transcript is accepted
+                                                    transcript is accepted if the open turn has no
+                                                    words, otherwise the stream ends with an error
 the service closes the connection without an error  the audio is sent again once, then the
                                                     transcript is accepted if the audio has no
                                                     speech without an answer

@@ -58,7 +58,7 @@ class SttConnection(Connection[SttEvent]):
         link: The open link.
         options: The client's options.
         config: The stream's settings.
-        owner: Receives the events.
+        owner: The stream, which receives the events.
         on_closed: As in :class:`Connection`.
     """
 
@@ -160,7 +160,8 @@ class SttConnection(Connection[SttEvent]):
         return attrs.evolve(ended, error=lost)
 
     def _must_pause(self) -> bool:
-        # A caller may take no events while it waits for the end. So the reader must not pause then.
+        # While a caller waits for the end, possibly no thread takes events. So the reader must not
+        # pause then.
         return not self._owner.is_finishing and super()._must_pause()
 
     def _streams(self) -> list[EventStream[Any]]:

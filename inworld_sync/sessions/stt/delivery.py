@@ -81,8 +81,8 @@ class Delivery:
         on_failed: Called by the sender thread before the stream ends with an error.
 
     Attributes:
-        changed: The monitor.
-        stream: The events.
+        changed: The monitor of the stream and of its connections.
+        stream: The events for the user.
         log: The turns; read them with the monitor held, or take a snapshot of a field.
         is_finishing: Whether the audio has ended and only messages of the service are due.
         reconnects: The number of connections that replaced a lost connection.

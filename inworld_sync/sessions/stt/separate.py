@@ -118,7 +118,7 @@ class ChannelStreams:
         started, fed_ms = time.monotonic(), 0.0
         for blocks in source:
             if realtime:
-                # If the stream was ended, the next call raises the reason.
+                # If the stream was ended, ``append`` raises the error below.
                 self._deliveries[0].pause_until(started + fed_ms / 1000.0)
             for delivery, block in zip(self._deliveries, blocks, strict=True):
                 delivery.append(block, None)
@@ -174,10 +174,11 @@ def _handler(
 
 def merge_transcripts(transcripts: Sequence[Transcript]) -> Transcript:
     """
-    Merge the transcripts of the channels of one recording, in the order of the channels.
+    Merge the transcripts of one recording. *transcripts* has the transcript of each channel, in the
+    order of the channels.
 
-    The turns are in the order of their starts. A turn without a start is placed at the end of the
-    previous turn of its channel.
+    The merged turns are in the order of their starts. A turn without a start is placed at the end
+    of the previous turn of its channel.
     """
     placed: list[tuple[float, Turn]] = []
     for channel, transcript in enumerate(transcripts):

@@ -235,7 +235,7 @@ class Stt:
                 a suffix the format is ``s16le``.
             method: ``stream`` sends the recording over a WebSocket and survives a lost connection;
                 ``http`` sends the recording as one request, and returns one turn. Such a request
-                may have 16 MB, which is about six minutes.
+                may have 16 MB, which is about six minutes at 16 kHz.
             realtime: Whether to send in real time. By default the client sends as fast as the
                 service allows, which is five times real time. All recordings of one client share
                 this rate.

@@ -1,5 +1,5 @@
 """
-Implements the public object of a live transcription, which takes audio and emits events and a
+Implements the public object of a live transcription, which takes audio, emits events and returns a
 transcript.
 
 The threads and locks are those of ``delivery.py``. While a thread converts and queues audio, it
@@ -219,7 +219,7 @@ class SttStream(EventSource[SttEvent]):
 
     @property
     def config(self) -> TranscribeConfig:
-        """The settings in use."""
+        """The settings of the stream."""
         return self._config
 
     @property

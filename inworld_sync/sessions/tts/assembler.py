@@ -174,7 +174,7 @@ class Assembler:
         return tuple(placed)
 
     def _placed(self, timed: _Timed, start_ms: float) -> _Timed:
-        """Return a word or character with its times. After rounding, *start_ms* never decreases."""
+        """Return a word or character with its times in the utterance; it begins at *start_ms*."""
         end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
         self._last_end_ms = max(self._last_end_ms, end_ms)
         return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)

@@ -171,8 +171,8 @@ class CachedUtterance:
     One utterance, from the cache or from the service. Complete speech of the service is stored.
 
     Args:
-        cache: The cache.
-        text: The text.
+        cache: The cache of the client.
+        text: The text to speak.
         utterance: Speaks the text if the cache does not have it.
 
     Thread safety: as for the utterance.
@@ -200,7 +200,7 @@ class CachedUtterance:
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far."""
+        """The characters that the service has counted so far."""
         return self._utterance.usage
 
     @property

@@ -184,7 +184,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
-            enable_custom_pronunciation: Passed to the service.
+            enable_custom_pronunciation: See the service's documentation.
             synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
@@ -198,8 +198,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
 
         Raises:
             ConfigError: A setting is out of its range.
-            ContextLimitError: Five contexts are open, and no context is closing or has closed in
-                time.
+            ContextLimitError: Five contexts are open. None of them is closing, or none has closed
+                in time.
             TransportError: The connection is lost.
         """
         settings = combine_settings(config, ContextConfig(), locals())

@@ -345,7 +345,7 @@ class TtsContext(EventSource[ContextEvent]):
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far, summed over the context."""
+        """The characters that the service has counted so far, summed over the context."""
         return self._progress.usage
 
     def __enter__(self) -> TtsContext:

@@ -43,7 +43,7 @@ _FIRST_DELAY_SECONDS = 0.2
 
 class HttpUtterance:
     """
-    One utterance. If the service has not answered a request, the request is sent again.
+    One utterance. If a request fails before the service has answered, the request is sent again.
 
     Args:
         connector: Provides the credential and the settings of the client.
@@ -60,10 +60,10 @@ class HttpUtterance:
 
     Attributes:
         config: The settings of the utterance.
-        usage: The service's counts so far.
+        usage: The characters that the service has counted so far.
         state: The state as text, for a repr.
-        from_cache: False.
-        is_own_service: True.
+        from_cache: Always False.
+        is_own_service: Always True.
     """
 
     from_cache = False

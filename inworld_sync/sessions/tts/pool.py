@@ -315,8 +315,8 @@ class TtsPool:
 
 class Utterance:
     """
-    One utterance on a context of the pool. The utterance is retried if the service has not
-    answered.
+    One utterance on a context of the pool. The utterance is retried if an attempt fails before the
+    service has answered.
 
     Args:
         pool: Creates the contexts.
@@ -330,8 +330,8 @@ class Utterance:
     Attributes:
         config: The settings of the context.
         context: The present context; None before the first attempt and between two attempts.
-        from_cache: False.
-        is_own_service: True.
+        from_cache: Always False.
+        is_own_service: Always True.
     """
 
     from_cache = False
@@ -364,7 +364,7 @@ class Utterance:
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far."""
+        """The characters that the service has counted so far."""
         return TtsUsage() if self.context is None else self.context.usage
 
     @property

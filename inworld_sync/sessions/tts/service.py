@@ -147,7 +147,7 @@ class Tts:
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
-            enable_custom_pronunciation: Passed to the service.
+            enable_custom_pronunciation: See the service's documentation.
             synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
@@ -227,7 +227,7 @@ class Tts:
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
-            enable_custom_pronunciation: Passed to the service.
+            enable_custom_pronunciation: See the service's documentation.
             synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
@@ -386,7 +386,7 @@ class Tts:
             buffer_char_threshold: When this many characters wait, 1 to 1000, the service speaks
                 them without a flush.
             pronunciation_dictionaries: Names of up to three dictionaries.
-            enable_custom_pronunciation: Passed to the service.
+            enable_custom_pronunciation: See the service's documentation.
             synthesis_context: Texts that were spoken before. The speech continues these texts.
             viseme_set: ``OPENXR`` requests mouth shapes computed from the audio.
             extra: Further fields of the message ``create``, sent unchanged.
@@ -401,7 +401,7 @@ class Tts:
             ConfigError: The text is blank, a setting is out of its range, or *speaker* is not a
                 sink.
             AudioError: The speaker has another sample rate than *audio*.
-            DeviceError: There is no default speaker.
+            DeviceError: There is neither a default device nor a program that plays audio.
         """
         for name, handler in (("on_word", on_word), ("on_phoneme", on_phoneme)):
             if handler is not None:

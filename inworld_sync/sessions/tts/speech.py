@@ -123,7 +123,7 @@ class AudioChunk(_Encoded):
         characters: The characters whose times were sent with this chunk.
         phonemes: The phonemes whose times were sent with this chunk; ``word_index`` is an index
             into *words*.
-        usage: The counts of the service; None if the service sent no counts.
+        usage: The characters that the service has counted; None if it sent no count.
         tokens: The words, punctuation and white space of this chunk, as the service sent them. The
             joined tokens of an utterance are its text.
         visemes: Mouth shapes. The service computes the shapes from the audio if ``viseme_set`` was
@@ -157,7 +157,7 @@ class Speech(_Encoded):
         words: The words with their punctuation and times; empty unless times were requested.
         characters: The characters with their times; empty unless times were requested.
         phonemes: The phonemes with their times; ``word_index`` is an index into *words*.
-        usage: The sum of the service's counts.
+        usage: The sum of the characters that the service has counted.
         tokens: The words, punctuation and white space as the service sent them; ``"".join(tokens)``
             is the text.
         visemes: Mouth shapes, as in :class:`AudioChunk`.
@@ -348,7 +348,7 @@ class Speech(_Encoded):
 
 
 class AnyUtterance(Protocol):
-    """One utterance, of any kind."""
+    """One utterance: over a WebSocket, over HTTP, or from the cache."""
 
     @property
     def config(self) -> ContextConfig:
@@ -357,7 +357,7 @@ class AnyUtterance(Protocol):
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far."""
+        """The characters that the service has counted so far."""
         ...
 
     @property
@@ -430,7 +430,7 @@ class SpeechStream:
 
     @property
     def usage(self) -> TtsUsage:
-        """The service's counts so far."""
+        """The characters that the service has counted so far."""
         return self._utterance.usage
 
     @property

@@ -201,7 +201,7 @@ def _register() -> None:
     for kind, write in writers.items():
         converter.register_unstructure_hook(kind, write)
     # cattrs ignores an exception of a signal handler during the lookup of a hook, and takes the
-    # next hook that fits. So the same hooks are registered again, in the other way.
+    # next hook that fits. So the same hooks are registered again, by a factory.
     converter.register_unstructure_hook_factory(writers.__contains__, lambda kind: writers[kind])
     converter.register_structure_hook_func(lambda kind: kind == rt.ContentPart, _read_part)
     converter.register_structure_hook_func(lambda kind: kind == rt.Item, _read_item)

@@ -87,7 +87,7 @@ class SessionFault:
 
     Attributes:
         code: The code, such as ``SESSION_RESOURCES_EXHAUSTED``, or a gRPC status number.
-        message: The service's text.
+        message: The service's text about the error.
         details: The error's details, unchanged.
     """
 

@@ -89,8 +89,8 @@ class PlaybackLedger:
         Count received audio of an item.
 
         Args:
-            item_id: The item.
-            response_id: The response of the item.
+            item_id: The id of the item.
+            response_id: The id of the item's response.
             content_index: Which part of the item the audio is.
             samples: The number of received samples.
             is_played: Whether a player of the session plays the item. Only the value of the first

@@ -53,7 +53,7 @@ class Replay:
     A conversation as commands.
 
     Attributes:
-        commands: The commands, in order.
+        commands: The commands that create the items, in order.
         lost: The ids of items that cannot be sent.
     """
 

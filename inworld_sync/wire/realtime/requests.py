@@ -69,7 +69,7 @@ class PendingReply:
     Attributes:
         kind: The kind of command.
         event_id: The command's id, which the service names in an error.
-        text: The command.
+        text: The command as JSON text.
         change: The settings that the command asks for; None for other commands.
         item_id: The item that the command is about; None for an update.
         is_watched: Whether a thread waits for the answer.
@@ -141,7 +141,7 @@ class Requests:
         Match an event with the oldest update; the service answers updates in their order.
 
         Args:
-            event: The event.
+            event: The event of the service.
             is_cycle: Whether the event reports a cycle of the service's memory. Such an event
                 answers an update only if the update opens the session or changes the memory.
 

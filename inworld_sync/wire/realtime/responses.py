@@ -121,7 +121,7 @@ class ResponseState:
         return self._text.add(event, is_cancelled=self.is_cancelling)
 
     def add_output(self, info: ResponseInfo) -> None:
-        """Add the text of the output at the end of the response."""
+        """Add the text of the output that ``response.done`` has."""
         self._text.add_items(info.output, is_cancelled=self.is_cancelling)
         if info.status == "completed":
             self._text.release()

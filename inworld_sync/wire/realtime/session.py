@@ -106,7 +106,7 @@ def session_info(raw: JsonObject, warnings: list[str] | None = None) -> SessionI
     still has this setting.
 
     Args:
-        raw: The service's object.
+        raw: The session object of the service.
         warnings: The names of the settings that could not be read are added to this list.
     """
     warnings = [] if warnings is None else warnings

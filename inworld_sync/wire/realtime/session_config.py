@@ -130,12 +130,13 @@ class SessionConfig(Setting):
         instructions: The system prompt.
         temperature: The temperature of the model, 0 to 2.
         max_tokens: The largest number of tokens of one response, 1 to 4096.
-        voice: A voice's id.
-        input_audio_format: ``pcm16``, ``pcmu`` or ``pcma``.
-        output_audio_format: The same values as for *input_audio_format*.
+        voice: The id of the voice.
+        input_audio_format: The format of sent audio: ``pcm16``, ``pcmu`` or ``pcma``.
+        output_audio_format: The format of received audio: ``pcm16``, ``pcmu`` or ``pcma``.
         turn_detection: How the end of the user's turn is detected.
         tools: The tools as JSON objects; functions and tools of a :class:`Session` are converted.
-        tool_choice: ``auto``, ``none``, ``required``, or the tool that must be called.
+        tool_choice: Whether the model calls tools: ``auto``, ``none``, ``required``, or the tool
+            that must be called.
         mcp_servers: MCP servers without further settings. A server with further settings is an
             :class:`McpTool` in *tools*.
     """
