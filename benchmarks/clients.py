@@ -47,7 +47,8 @@ def cases(settings: Settings) -> Iterator[Case]:
                 "openai": threaded(lambda: by_openai(url), seconds),
                 "livekit-plugins-inworld": lambda: asyncio.run(by_livekit(url, seconds)),
             },
-            # With few messages, the opening of the connections takes most of the time.
+            # With few messages, opening the connections takes most of the time, so a quick run has
+            # no targets.
             {} if settings.is_quick else TARGETS,
             returns_seconds=True,
             rounds=5,

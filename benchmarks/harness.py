@@ -31,7 +31,7 @@ class Case:
         ours: The call of this package.
         peers: The calls of the peers, by name.
         targets: The largest ratio that is good enough, by peer and level. The level ``any`` stands
-            for all vector levels.
+            for all levels except ``scalar``.
         returns_seconds: If true, each call is one round and returns the seconds for one unit of
             work. If false, the call is timed, and is repeated until the round is over.
         rounds: The largest number of rounds. It is small for calls that take long.
@@ -87,7 +87,7 @@ class Row:
 
 
 def cpu_of(call: Call, times: int) -> float:
-    """Call *times* times. Return the mean CPU seconds of a call, on all threads of the process."""
+    """Make *times* calls. Return the mean CPU seconds of a call, on all threads of the process."""
     begin = time.process_time()
     for _ in range(times):
         call()

@@ -57,7 +57,7 @@ class Trace:
     length: Integers  # the count of samples in the packet
     sent_s: Floats  # when the packet was complete
     arrival_s: Floats  # infinite for a lost packet
-    item: Integers
+    item: Integers  # the utterance of the packet; 0 in a live stream
     last: Mask  # True for the last packet of an item
     pauses: list[tuple[int, int]] = attrs.field(factory=list)  # first sample and end of each pause
 

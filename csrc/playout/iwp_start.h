@@ -23,7 +23,7 @@ struct iwp_start {
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; before that, negative */
+    double begun_ms[IWP_START_POLICIES]; /* from first_ms to the start; -1 before the start */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;
