@@ -105,7 +105,8 @@ CHECKS: dict[str, Callable[[], bool]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.web.javascript", description=__doc__)
-    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(CHECKS)}")
+    names = f"{', '.join(CHECKS)}; without a name, all checks run"
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=names)
     names = parser.parse_args().checks or list(CHECKS)
     if unknown := set(names) - set(CHECKS):
         parser.error(f"unknown check {', '.join(sorted(unknown))}")
