@@ -185,7 +185,7 @@ def test_what_was_heard_is_never_truncated() -> None:
 
 
 def test_a_page_that_does_not_answer_a_clear() -> None:
-    """Without an answer to a clear, the item is truncated at or after the last reported position."""
+    """If a clear gets no answer, the item is truncated at or after the last reported position."""
     truncated: list[int] = []
 
     def interrupt(service: Service) -> None:
