@@ -162,7 +162,7 @@ def main() -> None:
     """Read the command line, and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batches", description=__doc__)
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--measured", type=int, default=200, help="texts for the throughput")
+    parser.add_argument("--measured", type=int, default=200, help="count of texts for throughput")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Emulator(settings=SETTINGS) as server:
         with Inworld(api_key=server.api_key, base_url=server.url) as iw:

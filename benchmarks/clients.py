@@ -33,7 +33,7 @@ TEXT = "Hello there."
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Yield one case."""
+    """Yield the case of whole clients."""
     count = 24 if settings.is_quick else 286
     seconds = CONNECTIONS * count * AUDIO_BYTES / _BYTES_PER_SECOND
     with serving(count=count) as url:

@@ -66,7 +66,7 @@ class Row:
         peer: The name of the peer.
         ours_us: Our median time, in microseconds.
         peer_us: The peer's median time, in microseconds.
-        ratio: The median over the rounds of our time divided by the peer's time.
+        ratio: Our time divided by the peer's time: the median over the rounds.
         lower_quartile: The lower quartile of this ratio over the rounds.
         upper_quartile: The upper quartile of this ratio over the rounds.
         target: The largest ratio that is good enough. None if this level has no target.

@@ -81,7 +81,7 @@ class SimulatedRedis:
         self._functions: dict[str, Any] = {}
 
     def lose_everything(self) -> None:
-        """Start again without data."""
+        """Delete all data, as a restart of the server does."""
         self.sets: dict[str, SortedSet] = {key: SortedSet() for key in scripts.KEYS}
         self.state: dict[str, str] = {}
         self.run_id = getattr(self, "run_id", 0) + 1
@@ -347,7 +347,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     chosen = parser.parse_args()
     kept = simulate(chosen.workers, chosen.places, chosen.seconds, chosen.seed)
-    report("all goals are met" if kept else "a goal is NOT met: the limit or the 20 s")
+    report("all goals are met" if kept else "a goal is NOT met: the places in use or the 20 s")
     return 0 if kept else 1
 
 

@@ -328,7 +328,8 @@ def main() -> int:
         return 0
     with emulator(chosen.pace) as environment, web_server(environment) as host:
         before = counters(host)
-        warm = Browser(host, 0, 5.0)  # the emulator makes its recording for prepared speech
+        # Meanwhile, the emulator makes its recording for prepared speech.
+        warm = Browser(host, 0, 5.0)
         warm.join()
         began, cpu = time.monotonic(), float(str(counters(host)["cpu_seconds"]))
         pages = Pages(host)
@@ -357,7 +358,7 @@ def main() -> int:
     firsts = [each for browser in browsers for each in browser.first_ms]
     print(f"question to first audio: {spread(firsts)}")
     print(f"plain pages: {len(pages.waited_ms)}; {spread(pages.waited_ms)}")
-    print(f"places in use afterwards: {after['places']}; ends other than left: {wrong_ends}")
+    print(f"places in use afterwards: {after['places']}; unexpected ends: {wrong_ends}")
     print(f"errors: {errors}; browsers without speech: {silent}")
     print(f"threads of the server: {threads / chosen.browsers:.1f} for each browser")
     print(f"CPU of the server: {cpu:.0%} of one core, {cpu / chosen.browsers:.1%} for each browser")

@@ -62,7 +62,7 @@ def _jitter(most_ms: float, *, ordered: bool) -> Callable[[Floats, Random], Dist
 
 
 def _bursts(sent_s: Floats, random: Random) -> Disturbance:
-    """Add 5 s of jitter every 20 s, three times. A buffer that relaxes too early has gaps."""
+    """Add 5 s of jitter every 20 s, three times. A delay that falls too early causes gaps."""
     added_ms = np.zeros(len(sent_s))
     for begin_s in (QUIET_S, QUIET_S + 20, QUIET_S + 40):
         hit = _between(sent_s, begin_s, begin_s + 5)

@@ -192,7 +192,7 @@ def expected(turns: int, channels: str) -> Iterator[list[object]]:
 def measure(hours: float) -> bool:
     """Print a row for each file and kind of channels. Return whether all goals are met."""
     met = True
-    print(f"The call has {hours:g} hours. MiB are the peak memory of the client.\n")
+    print(f"The call has {hours:g} hours. The memory is the peak memory of the client.\n")
     print(
         "| file | channels | turns | time | memory after a minute of the call "
         "| memory at the end | size of the transcript | goal |"

@@ -2,10 +2,9 @@
  * The start threshold of burst mode. Included by the playout's files.
  *
  * A policy is a threshold: an item starts when this much audio is queued, or when the item is
- * complete.
- * Every item is simulated with every policy. A policy has costs for its start delay and its
- * stalls. With each new item, the older costs are multiplied by 0.95. The policy with the least
- * cost is used for the next item.
+ * complete. Every item is simulated with every policy. A policy has costs for its start delay
+ * and its stalls. With each new item, the older costs are multiplied by 0.95. The policy with
+ * the least cost is used for the next item.
  *
  * All times are milliseconds. Only the producer may use this struct.
  */

@@ -1,5 +1,5 @@
 """
-Connect the clients of other people to the emulator: ``python -m tests.conformance``.
+Connect clients by other authors to the emulator: ``python -m tests.conformance``.
 
 Exits with 1 if a check fails, and with 2 if a client cannot be installed, or if a program that the
 client needs is not installed.
