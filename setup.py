@@ -1,4 +1,4 @@
-"""Defines the settings that pyproject.toml cannot express: compiled module and wheel tag."""
+"""Defines what pyproject.toml cannot express: the compiled module and the tag of the wheel."""
 
 import platform
 import sysconfig

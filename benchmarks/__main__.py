@@ -1,8 +1,8 @@
 """
 Measure every figure of ``docs/performance.md``: ``python -m benchmarks``, from a checkout.
 
-    python -m benchmarks                        all rows, some minutes
-    python -m benchmarks --quick                all rows, fewer rounds, about a minute
+    python -m benchmarks                        all rows; takes some minutes
+    python -m benchmarks --quick                all rows with fewer rounds; takes about a minute
     python -m benchmarks --only frame --only base64
     python -m benchmarks --level avx2           with the kernels of one instruction set
     python -m benchmarks --json rows.json --svg chart.svg
@@ -37,10 +37,10 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="measure fewer rounds")
     parser.add_argument(
-        "--level", choices=("scalar", "avx2", "avx512", "neon"), help="force an instruction set"
+        "--level", choices=("scalar", "avx2", "avx512", "neon"), help="use only these C kernels"
     )
     parser.add_argument(
-        "--only", action="append", default=[], help="only rows whose name contains this"
+        "--only", action="append", default=[], help="only rows whose name contains ONLY"
     )
     parser.add_argument(
         "--group", action="append", default=[], choices=GROUPS, help="only rows of this group"
@@ -50,7 +50,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--markdown", type=Path, help="write the rows with a target to this file, as a table"
     )
-    parser.add_argument("--svg", type=Path, help="draw the ratios to this file")
+    parser.add_argument("--svg", type=Path, help="write a chart of the ratios to this file")
     return parser.parse_args(arguments)
 
 

@@ -3,7 +3,7 @@ Compare base64 in C, without Python, with libbase64 and simdutf.
 
 Run the program with ``python -m benchmarks.base64_core``. libbase64 is built from the source
 distribution of pybase64. The build needs cmake and a C compiler. simdutf is not on PyPI, but
-Node.js contains simdutf. If ``node`` is on the path, the C program is built as an addon of Node.js,
+Node.js contains simdutf. If ``node`` is on the PATH, the C program is built as an addon of Node.js,
 and also measures simdutf.
 """
 
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def libbase64() -> Path:
-    """Build libbase64 if it is not built yet. Return the folder of libbase64."""
+    """Build libbase64 if it is not built yet. Return the folder of its source."""
     python = peers_python()
     asked = "import importlib.metadata as m; print(m.version('pybase64'))"
     found = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True)

@@ -1,7 +1,7 @@
 """
-Measure batches and the cache against the emulator: ``python -m benchmarks.batches``.
+Measure batches and the cache of speech: ``python -m benchmarks.batches``.
 
-The emulator runs in this process, with prepared speech and the latency of a distant service. Each
+The emulator runs in this process, with prepared speech and a latency of 50 ms. Each
 client runs in a process of its own, and writes one file per text. These clients are measured with
 short texts:
 
@@ -105,7 +105,7 @@ def throughput(server: Emulator, place: Path, count: int) -> None:
     }
     for name, rate in rates.items():
         ratio = rate / rates["loop with inworld-tts"]
-        report(f"{name:30} {rate:8.1f} texts per second {ratio:6.1f} times the first rate")
+        report(f"{name:30} {rate:8.1f} texts per second {ratio:6.1f} times inworld-tts")
 
 
 def killed_twice(server: Emulator, place: Path, count: int) -> None:
@@ -162,7 +162,7 @@ def main() -> None:
     """Read the command line, and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batches", description=__doc__)
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--measured", type=int, default=200, help="texts for the throughput")
+    parser.add_argument("--measured", type=int, default=200, help="count of texts for throughput")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Emulator(settings=SETTINGS) as server:
         with Inworld(api_key=server.api_key, base_url=server.url) as iw:

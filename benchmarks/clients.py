@@ -33,7 +33,7 @@ TEXT = "Hello there."
 
 
 def cases(settings: Settings) -> Iterator[Case]:
-    """Yield one case."""
+    """Yield the case of whole clients."""
     count = 24 if settings.is_quick else 286
     seconds = CONNECTIONS * count * AUDIO_BYTES / _BYTES_PER_SECOND
     with serving(count=count) as url:
@@ -47,7 +47,8 @@ def cases(settings: Settings) -> Iterator[Case]:
                 "openai": threaded(lambda: by_openai(url), seconds),
                 "livekit-plugins-inworld": lambda: asyncio.run(by_livekit(url, seconds)),
             },
-            # With few messages, the opening of the connections takes most of the time.
+            # With few messages, opening the connections takes most of the time, so a quick run has
+            # no targets.
             {} if settings.is_quick else TARGETS,
             returns_seconds=True,
             rounds=5,

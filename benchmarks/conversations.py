@@ -1,5 +1,5 @@
 """
-Compares the CPU time of this client and others for conversations, connecting and imports.
+Compares the CPU time of this client with other clients: conversations, connecting, imports.
 
 Each run of a conversation is a new process (``benchmarks/talkers.py``). The threads sleep
 between two messages, so they find their caches cold, as in a real conversation. A benchmark at full
@@ -32,7 +32,7 @@ _MARGIN_SECONDS = 30.0
 _CLIENT = "from inworld_sync import Inworld"
 _SERVICES = f"{_CLIENT}; client = Inworld('a2V5OmtleQ=='); client.tts; client.stt; client.realtime"
 
-# The goals: the largest accepted ratio for each peer.
+# The largest accepted ratio of this client's CPU time to the CPU time of each peer.
 TARGETS = {
     "websockets": {"any": 0.70},
     "websockets100": {"any": 1.0},
@@ -82,7 +82,7 @@ def cases(settings: Settings) -> Iterator[Case]:
 
 @contextmanager
 def trusted_authority() -> Iterator[Path]:
-    """Write a file with the certificate that clients of the server must trust."""
+    """Write the certificate that clients of the server must trust to a file, and yield its path."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "authority.pem"
         file.write_text(authority_pem(), encoding="ascii")
@@ -148,7 +148,7 @@ def _conversation(
 
 
 def _opening(speak: Callable[[], int]) -> Call:
-    """Return a function that opens several connections and measures the CPU seconds for each."""
+    """Return a function that opens connections, and returns the CPU seconds for one connection."""
 
     def run() -> float:
         begin = time.process_time()

@@ -91,7 +91,7 @@ def by_link(url: str, count: int, stack: ExitStack) -> Receiver:
 
 
 def by_library(url: str, count: int, stack: ExitStack) -> Receiver:
-    """Do the same as :func:`by_link` with websocket-client and the fastest other libraries."""
+    """Do the same as :func:`by_link` with websocket-client, orjson, pybase64 and numpy."""
     sock = stack.enter_context(connected(url))
 
     def run() -> None:
@@ -137,7 +137,7 @@ Put = Callable[[tuple[object, int]], None]
 
 
 def feed_by_link(url: str, count: int, put: Put) -> None:
-    """Receive *count* messages from a link, and put the samples and time stamp of each message."""
+    """Receive *count* messages from a link. Pass samples and time stamp of each one to *put*."""
     splitter = Splitter(TTS_PATH, "result.contextId")
     with linked(url) as link:
         for _ in range(count):
@@ -153,7 +153,7 @@ def _stamped(link: Link, splitter: Splitter) -> tuple[object, int]:
 
 
 def feed_by_library(url: str, count: int, put: Put) -> None:
-    """Do the same as :func:`feed_by_link` with the fastest other libraries."""
+    """Do the same as :func:`feed_by_link` with websocket-client, orjson, pybase64 and numpy."""
     sock: websocket.WebSocket
     with connected(url) as sock:
         for _ in range(count):

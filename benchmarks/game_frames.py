@@ -39,8 +39,8 @@ BLOCK_SECONDS = 5.0
 WORK_SECONDS = 0.002
 TEXT = "A guard walks along the wall, and tells you what he has seen in the night. " * 4
 
-# A Frame is called in each frame. An Adapter makes two functions for a voice: the first function
-# is called in each frame, and the second function closes the adapter of the voice.
+# A Frame is a function that is called in each frame of the game. An Adapter returns two functions
+# for a voice: the first one is called in each frame, and the second one closes the adapter.
 Frame = Callable[[], object]
 Adapter = Callable[[VoiceLine], tuple[Frame, Frame]]
 
@@ -183,7 +183,7 @@ def _work() -> None:
 
 
 def _rounds() -> int:
-    """Return how many rounds of :func:`_work` take ``WORK_SECONDS``."""
+    """Return how many rounds of the loop in :func:`_work` take ``WORK_SECONDS``."""
     global _ROUNDS
     _ROUNDS = 100_000
     times = []
@@ -224,10 +224,10 @@ def main() -> None:
     added = float(np.median(loop.with_speech) - np.median(loop.without))
     print(f"| {chosen.engine}, ms | median | 99 % | 99.9 % | worst |\n|---|---:|---:|---:|---:|")
     print(row("calls for speech, CPU time", loop.cpu))
-    print(row("calls for speech", loop.calls))
-    print(row("frame with speech", loop.with_speech))
-    print(row("frame without speech", loop.without))
-    print(f"median added to a frame: {added:.3f} ms; {len(loop.calls)} frames with speech")
+    print(row("calls for speech, elapsed time", loop.calls))
+    print(row("frame with speech, elapsed time", loop.with_speech))
+    print(row("frame without speech, elapsed time", loop.without))
+    print(f"speech adds {added:.3f} ms to the median; {len(loop.calls)} frames with speech")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """
-Hold many paced conversations in one process for a long time.
+Hold many conversations in one process for a long time, with audio in real time.
 
     python -m benchmarks.growth                              10 sessions, then 100, for 1 minute
     python -m benchmarks.growth --sessions 100 --minutes 20  one row for each minute
@@ -7,8 +7,9 @@ Hold many paced conversations in one process for a long time.
 Each session sends 20 ms of audio every 20 ms and receives 100 ms of audio every 100 ms. For each
 minute, the program prints the CPU time that one session uses per second, the growth of the memory
 per session, and the share of the messages that were sent in time. A message has 100 ms of audio,
-from five calls. A message is in time if the operating system gets the whole message within 10 ms
-after the last of these calls. The CPU time includes the cost of this measurement.
+from five calls of ``send_audio``. A message is in time if the operating system gets the whole
+message within 10 ms after the last of these calls began. The CPU time includes the cost of this
+measurement.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MARGIN_SECONDS = 30.0
 
 
 class Counts:
-    """How many messages each session has sent, and how many bytes of audio it has received."""
+    """For each session: messages sent, messages sent too late, and bytes of audio received."""
 
     def __init__(self, sessions: int) -> None:
         self.sent = [0] * sessions
@@ -130,7 +131,7 @@ def _row(counts: Counts, sessions: int, seconds: float, before: int) -> str:
         f"{sessions:4d} sessions {took:6.1f} s: {cpu / took / sessions * 1e6:7.0f} us CPU per "
         f"session and second, {cpu / took:5.1%} of a core, {mib:.3f} MiB per session, "
         f"{1 - late / max(sent, 1):.3%} of {sent} messages in time, "
-        f"{audio_seconds / took:.3f} of the audio received"
+        f"{audio_seconds / took:.3f} s of audio received per session and second"
     )
 
 

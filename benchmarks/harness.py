@@ -31,7 +31,7 @@ class Case:
         ours: The call of this package.
         peers: The calls of the peers, by name.
         targets: The largest ratio that is good enough, by peer and level. The level ``any`` stands
-            for all vector levels.
+            for all levels except ``scalar``.
         returns_seconds: If true, each call is one round and returns the seconds for one unit of
             work. If false, the call is timed, and is repeated until the round is over.
         rounds: The largest number of rounds. It is small for calls that take long.
@@ -66,7 +66,7 @@ class Row:
         peer: The name of the peer.
         ours_us: Our median time, in microseconds.
         peer_us: The peer's median time, in microseconds.
-        ratio: The median over the rounds of our time divided by the peer's time.
+        ratio: Our time divided by the peer's time: the median over the rounds.
         lower_quartile: The lower quartile of this ratio over the rounds.
         upper_quartile: The upper quartile of this ratio over the rounds.
         target: The largest ratio that is good enough. None if this level has no target.
@@ -87,7 +87,7 @@ class Row:
 
 
 def cpu_of(call: Call, times: int) -> float:
-    """Call *times* times. Return the mean CPU seconds of a call, on all threads of the process."""
+    """Make *times* calls. Return the mean CPU seconds of a call, on all threads of the process."""
     begin = time.process_time()
     for _ in range(times):
         call()

@@ -42,7 +42,7 @@ def noise(samples: int, seed: int = 0) -> bytes:
 
 
 def cases(_: Settings) -> Iterator[Case]:
-    """Yield all cases, without the libraries that are not installed."""
+    """Yield all cases. Libraries that are not installed are left out."""
     for size in (160, 640, 4800, 20_160, 65_536):
         yield from base64_cases(size)
     for samples in (160, 4800, 20_160):
@@ -186,7 +186,7 @@ def mix_cases(samples: int) -> Iterator[Case]:
 
 
 def masking_cases(size: int) -> Iterator[Case]:
-    """Yield the case of masking a payload."""
+    """Yield the case of masking the payload of a WebSocket frame."""
     payload, key = os.urandom(size), os.urandom(4)
     out = bytearray(size)
     peers: dict[str, Call] = {"websocket-client": lambda: ABNF.mask(key, payload)}

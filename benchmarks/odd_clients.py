@@ -17,7 +17,7 @@ from typing import Any
 
 KEY = "a2V5LWlkOmtleS1zZWNyZXQ="
 TEXT = "Hello there."
-# Two seconds of a square wave, as 16-bit samples at 16 kHz. A service might ignore silence.
+# Two seconds of a square wave, as 16-bit samples at 16 kHz, because a service might ignore silence.
 AUDIO = (b"\x00\x20" * 40 + b"\x00\xe0" * 40) * 400
 CHUNK_BYTES = 3200
 HTTP_TIMEOUT_SECONDS = 2.0

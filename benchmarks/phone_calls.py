@@ -5,9 +5,10 @@ Measure how evenly the frames of phone calls are sent: ``python -m benchmarks.ph
 
 In each call, a caller sends 20 ms of audio every 20 ms, and a model speaks all the time. The model
 sends mu-law in real time, and runs in another process. The carriers run in the process of the
-calls, so the CPU time includes the cost of the carriers. The program prints how late each frame was
-passed to the socket, and the CPU time of all calls. A frame is due at the time of the first frame,
-plus the duration of the audio between the first frame and this frame, minus ``LEAD_SECONDS``.
+calls, so the CPU time includes the cost of the carriers. The program prints percentiles of the
+delay with which frames were passed to the carrier, and the CPU time for one call. A frame is due at
+the time of the first frame, plus the duration of the audio before this frame, minus
+``LEAD_SECONDS``.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Carrier:
 
 
 def late_ms(sent: list[tuple[float, int]]) -> list[float]:
-    """Return for each frame how many milliseconds it was late."""
+    """Return for each frame by how many milliseconds it was late."""
     late, position, began = [], 0.0, sent[0][0]
     for at, size in sent:
         if at > began + position:
@@ -144,7 +145,8 @@ def main() -> None:
     row = {name: round(float(np.percentile(late, mark)), 2) for name, mark in marks.items()}
     in_time = sum(each <= 5 for each in late) / len(late)
     print(f"{chosen.calls} calls, {len(late)} frames; late in ms: {row}")
-    print(f"{in_time:.2%} within 5 ms; {cpu / chosen.seconds / chosen.calls:.3%} CPU for each call")
+    share = cpu / chosen.seconds / chosen.calls
+    print(f"{in_time:.2%} at most 5 ms late; each call uses {share:.3%} of a core")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def line(row: Row) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows with a target as a Markdown table."""
-    lines = ["| what | size | peer | ours, us | theirs, us | ratio | quartiles | target | met |"]
+    lines = ["| case | size | peer | ours, us | theirs, us | ratio | quartiles | target | met |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     lines += [
         f"| {row.name} | {row.size} {row.unit} | {row.peer} | {row.ours_us:.4g} | "

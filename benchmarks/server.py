@@ -6,7 +6,7 @@ and ElevenLabs), the server waits until the client has requested speech, and the
 the count of messages. On the other paths, the server sends at once, and the query sets the count of
 messages. After the last message, the server ignores everything that the client sends.
 
-If a pace is given, the server has a conversation on the paths of the two realtime services: it
+If a pace is given, the server behaves differently on the paths of the two realtime services: it
 sends the messages of one response at this pace, and ignores the user's audio.
 """
 

@@ -1,10 +1,10 @@
 """
-Run paced conversations with one client: ``python -m benchmarks.talkers CLIENT URL``.
+Run conversations of one client in real time: ``python -m benchmarks.talkers CLIENT URL``.
 
 The program opens sessions of one client. It prints the CPU time in microseconds that one session
 uses per second. Each session sends 20 ms of audio every 20 ms, on a thread of its own, and takes
-the audio deltas that the server sends every 100 ms. The server is ``benchmarks.server`` with a
-pace.
+the audio deltas that the server sends every 100 ms. The server is ``benchmarks.server``, started
+with ``pace_ms``.
 
 The clients are:
 
@@ -12,8 +12,8 @@ The clients are:
 - ``websockets``: the shortest program with websockets, orjson and pybase64
 - ``websockets100``: the same program, which sends its audio every 100 ms
 - ``openai``: the blocking realtime client of OpenAI
-- ``floor``: a program that does the least possible work. It wakes up every 20 ms, and passes the
-  same bytes to and from a socket without parsing them
+- ``floor``: a program that does the least possible work. It wakes up every 20 ms, sends the same
+  frame every 100 ms, and receives bytes without parsing them
 """
 
 from __future__ import annotations
@@ -238,7 +238,8 @@ def measured(talk: Talk, sessions: int, seconds: float) -> float:
     for thread in threads:
         thread.join()
     if audio_seconds and abs(audio_seconds / took - 1) > _TOLERANCE:
-        raise RuntimeError(f"received {audio_seconds:.2f} s of audio in {took:.2f} s: too busy")
+        got = f"{audio_seconds:.2f} s of audio in {took:.2f} s"
+        raise RuntimeError(f"the machine is too busy: received {got}")
     return cpu / took / sessions
 
 

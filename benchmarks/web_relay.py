@@ -64,7 +64,7 @@ class Playback:
         self._is_complete = False
 
     def begin(self, item: int) -> None:
-        """Play the next item."""
+        """Begin to play *item*; 0 is no item."""
         self.item, self._item_seconds, self._buffered = item, 0.0, 0.0
         self._ends_at, self._is_complete = None, False
 
@@ -316,9 +316,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--browsers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--pace", type=float, default=2.0, help="speed of the model's speech")
-    parser.add_argument("--page-limit", type=float, default=1.0, help="seconds")
-    parser.add_argument("--deflate", action="store_true", help="compress, as browsers offer")
+    parser.add_argument("--pace", type=float, default=2.0, help="seconds of speech per second")
+    parser.add_argument(
+        "--page-limit", type=float, default=1.0, help="seconds that a plain page may take"
+    )
+    parser.add_argument("--deflate", action="store_true", help="compress messages, as browsers do")
     parser.add_argument("--emulator", type=float, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.emulator is not None:
@@ -326,7 +328,8 @@ def main() -> int:
         return 0
     with emulator(chosen.pace) as environment, web_server(environment) as host:
         before = counters(host)
-        warm = Browser(host, 0, 5.0)  # the emulator makes its recording for prepared speech
+        # Meanwhile, the emulator makes its recording for prepared speech.
+        warm = Browser(host, 0, 5.0)
         warm.join()
         began, cpu = time.monotonic(), float(str(counters(host)["cpu_seconds"]))
         pages = Pages(host)
@@ -355,7 +358,7 @@ def main() -> int:
     firsts = [each for browser in browsers for each in browser.first_ms]
     print(f"question to first audio: {spread(firsts)}")
     print(f"plain pages: {len(pages.waited_ms)}; {spread(pages.waited_ms)}")
-    print(f"places in use afterwards: {after['places']}; wrong ends: {wrong_ends}")
+    print(f"places in use afterwards: {after['places']}; unexpected ends: {wrong_ends}")
     print(f"errors: {errors}; browsers without speech: {silent}")
     print(f"threads of the server: {threads / chosen.browsers:.1f} for each browser")
     print(f"CPU of the server: {cpu:.0%} of one core, {cpu / chosen.browsers:.1%} for each browser")

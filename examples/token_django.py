@@ -16,7 +16,7 @@ settings.configure(
     SECRET_KEY="example",
     ALLOWED_HOSTS=["*"],
     SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
-    # A page of another site cannot make the browser request a token.
+    # Because of the CSRF check, a page of another site cannot make the browser request a token.
     MIDDLEWARE=[
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",

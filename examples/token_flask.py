@@ -7,8 +7,8 @@ from flask import Flask, Response, abort, jsonify, session
 from inworld_sync import Inworld, InworldError, QuotaError
 
 app = Flask(__name__)
-# A page of another site cannot send the cookie with a POST request. In production, take the
-# secret key from the environment and add SESSION_COOKIE_SECURE=True.
+# With SameSite=Lax, the browser does not send the cookie with a POST request of another site. In
+# production, take the secret key from the environment and add SESSION_COOKIE_SECURE=True.
 app.config.update(SECRET_KEY="example", SESSION_COOKIE_SAMESITE="Lax")
 iw = Inworld()
 

@@ -172,9 +172,9 @@ def main() -> int:
             process.terminate()
             process.wait(20)
     lines = [
-        f"speeches: {run.complete} complete, {run.left} left; gaps: {run.gaps}",
-        f"first audio: {max(run.first, default=0) * 1000:.0f} ms after the text at most",
-        f"plain pages: {len(run.pages)}, {max(run.pages, default=0) * 1000:.0f} ms at most",
+        f"speeches: {run.complete} complete, {run.left} left by the browser; gaps: {run.gaps}",
+        f"longest wait for the first audio: {max(run.first, default=0) * 1000:.0f} ms",
+        f"plain pages: {len(run.pages)}; longest wait {max(run.pages, default=0) * 1000:.0f} ms",
         *run.wrong,
     ]
     sys.stdout.write("\n".join(lines) + "\n")

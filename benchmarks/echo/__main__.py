@@ -43,9 +43,9 @@ LEVELS_DB = (10, 6, 0)
 
 
 def main() -> int:
-    """Run all rooms, two at a time."""
+    """Simulate the rooms in up to four processes, and print the figures of each room."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="no room lasts more than a minute")
+    parser.add_argument("--quick", action="store_true", help="simulate at most 60 s of each room")
     parser.add_argument("--room", type=int, help="run only the room with this number")
     arguments = parser.parse_args()
     rooms = [each for each in ROOMS if arguments.room in (None, each.seed)]
@@ -73,10 +73,11 @@ def _shortened(room: Room) -> Room:
 def _report(room: Room, outcome: Outcome) -> bool:
     faults = outcome.faults()
     print(
-        f"room {room.seed:2}: removed {outcome.removed_db:.1f} dB, worst {outcome.worst_db:.1f}; "
-        f"{len(outcome.detected_ms)} interruptions, slowest {max(outcome.detected_ms):.0f} ms; "
-        f"false {outcome.false}, without cancellation {outcome.false_before}; "
-        f"clocks {outcome.skew_ppm:+.0f} ppm; {100 * outcome.took:.1f} % of a core "
+        f"room {room.seed:2}: {outcome.removed_db:.1f} dB of echo removed, at least "
+        f"{outcome.worst_db:.1f} dB in each speech; {len(outcome.detected_ms)} interruptions, "
+        f"slowest {max(outcome.detected_ms):.0f} ms; {outcome.false} false interruptions, "
+        f"{outcome.false_before} without cancellation; difference of the clocks "
+        f"{outcome.skew_ppm:+.0f} ppm; {100 * outcome.took:.1f} % of a core "
         f"({room.describe()})" + "".join(f"\n    NOT MET: {fault}" for fault in faults),
         flush=True,
     )
@@ -89,9 +90,9 @@ def _report_words(is_quick: bool) -> None:
         room = Room(seed=30, near_db=level_db, seconds=60.0 if is_quick else 170.0, delay_ms=40)
         words = double_talk(room, engine)
         print(
-            f"both speak, user {level_db:+} dB: {words.with_cancellation:.0f} % of words wrong, "
-            f"without cancellation {words.without:.0f} %, user alone {words.alone:.0f} % "
-            f"({RATE_HZ} Hz)",
+            f"both speak, user {level_db:+} dB above the echo; words of the user that are wrong: "
+            f"{words.with_cancellation:.0f} %, without cancellation {words.without:.0f} %, "
+            f"if only the user speaks {words.alone:.0f} % ({RATE_HZ} Hz)",
             flush=True,
         )
 

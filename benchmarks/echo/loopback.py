@@ -35,8 +35,8 @@ from inworld_sync.realtime import InputSpeechStarted
 
 __all__: list[str] = []
 
-# The user must interrupt the assistant within this time, which includes the latency of the sound
-# server.
+# The user's speech must interrupt the assistant within this time, which includes the latency of
+# the sound server.
 PATIENCE_S = 5.0
 RESPONSE_S = 120.0
 
@@ -45,10 +45,10 @@ def main() -> int:
     """Run the conversation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--no-cancellation", action="store_true", help="show what happens without")
+    parser.add_argument("--no-cancellation", action="store_true", help="do not remove the echo")
     arguments = parser.parse_args()
     if not has_processor():
-        sys.exit("livekit not found: pip install 'inworld-sync[echo]'")
+        sys.exit("livekit is not installed: pip install 'inworld-sync[echo]'")
     session = Session(input_format=PcmFormat(RATE_HZ), output_format=PcmFormat(RATE_HZ))
     with pulse_server():
         # The monitor of a sink is a source with the audio that the sink plays.
@@ -88,7 +88,7 @@ def _measure(
     heard_s = speaker.heard_samples / RATE_HZ
     print(
         f"{minutes:.1f} minutes, {replies} replies, {heard_s:.0f} s of speech heard: "
-        f"{len(started)} times speech detected, {len(interrupted)} interruptions"
+        f"speech detected {len(started)} times, {len(interrupted)} interruptions"
     )
     print(f"{microphone.echo_stats}, {speaker.stats}")
     missed = []
@@ -110,7 +110,7 @@ def _measure(
         missed.append("the user did not interrupt the assistant")
     else:
         took_ms = 1000.0 * (interrupted[0] - spoken)
-        print(f"the user interrupts: {took_ms:.0f} ms after the player was started")
+        print(f"interrupted {took_ms:.0f} ms after the player of the user's speech was started")
     return missed
 
 

@@ -24,7 +24,7 @@ __all__ = ["Recording", "Room", "cancel", "record"]
 
 Wave = npt.NDArray[np.float32]
 
-# The time at which the first samples of both devices are heard and captured.
+# The time at which the loudspeaker plays, and the microphone captures, its first sample.
 START_S = 1.0
 # The duration of the audio in the buffer of the loudspeaker.
 OUTPUT_LATENCY_S = 0.08
@@ -44,7 +44,7 @@ class Room:
 
     Attributes:
         seed: The seed of all random numbers.
-        seconds: The duration.
+        seconds: The duration of the simulation.
         delay_ms: By how many milliseconds the echo is later than the devices report.
         reverberation_s: The time in which the reverberation decays by 60 dB.
         distortion: How much the loudspeaker distorts: 0 is none, 1 is much.
@@ -86,7 +86,7 @@ class Recording(NamedTuple):
 
     played: npt.NDArray[np.int16]
     heard_s: npt.NDArray[np.float64]  # when each sample of *played* is really heard
-    devices: npt.NDArray[np.int64]  # the count of loudspeakers at each sample of *played*
+    devices: npt.NDArray[np.int64]  # the number of the loudspeaker that plays each sample
     echo: Wave  # at the rate of the microphone
 
 
@@ -95,7 +95,7 @@ def record(room: Room, played: npt.NDArray[np.int16]) -> Recording:
     chance = np.random.default_rng(room.seed)
     rate = room.speaker_hz
     real_hz = rate * (1.0 + room.speaker_ppm * 1e-6)
-    # Pairs of a position and the samples of silence before it.
+    # Pairs of a position in *played* and the count of samples of silence before this position.
     gaps = [
         (int(at), int(chance.uniform(0.005, 0.06) * rate))
         for at in sorted(chance.uniform(0.3, 0.9, room.underruns) * len(played))
@@ -159,7 +159,16 @@ def _reverberated(wave: Wave, response: Wave) -> Wave:
 
 
 class _Call(NamedTuple):
-    """A callback of a device."""
+    """
+    A callback of a device.
+
+    Attributes:
+        at_ns: When the callback runs.
+        is_input: Whether the device is the microphone.
+        start: Index of the first sample.
+        end: Index after the last sample.
+        time_ns: The time that the device reports for the first sample.
+    """
 
     at_ns: int
     is_input: bool

@@ -37,15 +37,16 @@ class Outcome(NamedTuple):
     false: int  # interruptions without speech of the user
     false_before: int  # the same number without echo cancellation
     took: float  # CPU time, as a share of the duration
-    skew_ppm: float
+    skew_ppm: float  # the difference of the clocks that the canceller has estimated
 
     def faults(self) -> list[str]:
         """Return the goals that were missed."""
         found = []
         if self.worst_db < 35:
-            found.append(f"{self.worst_db:.1f} dB of echo removed, expected 35")
+            found.append(f"{self.worst_db:.1f} dB of echo removed in a speech, expected 35 or more")
         if max(self.detected_ms) > 500:
-            found.append(f"an interruption took {max(self.detected_ms):.0f} ms, expected 500")
+            took_ms = max(self.detected_ms)
+            found.append(f"an interruption took {took_ms:.0f} ms, expected at most 500 ms")
         if self.false:
             found.append(f"{self.false} false interruptions")
         return found
@@ -66,16 +67,17 @@ class Conversation:
 
     Attributes:
         recorded: The audio that the microphone records.
-        alone: Start and end of each part in which only the assistant speaks, in seconds of the
-            microphone. A part starts 1 s after the start of the speech.
-        turns: Start and end of each speech of the user, in seconds of the microphone.
+        alone: Start and end of each part in which only the assistant speaks, in seconds by the
+            clock of the microphone. A part starts 1 s after the start of the speech.
+        turns: Start and end of each speech of the user, in seconds by the same clock.
     """
 
     def __init__(self, room: Room, *, keeps_talking: bool = False) -> None:
         chance = np.random.default_rng(room.seed + 2000)
         rate = room.speaker_hz
         pieces = [np.zeros(int(FIRST_S * rate), np.int16)]
-        speeches: list[tuple[int, int]] = []  # start, and start of the user's speech
+        # The start of each speech of the assistant, and the start of the user's speech in it.
+        speeches: list[tuple[int, int]] = []
         self.texts: list[str] = []
         at, index = len(pieces[0]), int(chance.integers(100))
         while at < room.seconds * rate:
@@ -174,7 +176,7 @@ def _energy(wave: npt.NDArray[np.int16], start_s: float, end_s: float, rate_hz: 
 
 
 def _starts(wave: npt.NDArray[np.int16]) -> list[float]:
-    """Return the times in seconds at which the emulator's service detects a start of speech."""
+    """Return the times in seconds at which the emulator detects a start of speech."""
     listener = Listener(SpeechEngine(_NoWords()))
     found = []
     for at in range(0, len(wave), RATE_HZ // 100):
@@ -188,11 +190,11 @@ def _false(starts: list[float], turns: list[tuple[float, float]]) -> int:
 
 
 class Words(NamedTuple):
-    """Errors of the recognition of the user's words while the assistant speaks, in percent."""
+    """How many of the user's words are recognized wrongly, in percent."""
 
-    with_cancellation: float
-    without: float
-    alone: float
+    with_cancellation: float  # while both speak
+    without: float  # while both speak, without echo cancellation
+    alone: float  # while only the user speaks
 
 
 def double_talk(room: Room, engine: SpeechEngine) -> Words:

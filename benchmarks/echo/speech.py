@@ -38,7 +38,7 @@ USER = (
 
 @functools.cache
 def say(text: str, voice: int, rate_hz: int) -> npt.NDArray[np.int16]:
-    """Return the samples of a text that a voice of the emulator speaks, without outer silence."""
+    """Return samples of a voice that speaks a text, without silence at the beginning and end."""
     engine = default_synthesizer()
     parts = [np.frombuffer(each.pcm, "<i2") for each in engine.speak(text, VOICES[voice])]
     wave = soxr.resample(np.concatenate(parts) / 32768.0, engine.sample_rate_hz, rate_hz)

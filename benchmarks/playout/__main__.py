@@ -2,8 +2,9 @@
 Evaluate the playout: ``python -m benchmarks.playout``.
 
 The program plays traces of packets through the playout and through other jitter buffers. It prints
-tables of figures, each goal with its figure, and the time of a call. It can also write a chart. It
-exits with 1 if a goal is missed. It takes about three minutes on two cores.
+tables of figures (``metrics.py`` explains the columns), each goal with its figure, and the times of
+reads and pushes. It can also write a chart. It exits with 1 if a goal is missed. It takes about
+three minutes on two cores.
 
 The program needs numpy and scipy. It also runs the buffers of aiortc and libspeexdsp if these are
 installed. It does not run WebRTC's NetEq, but uses figures of NetEq that were recorded with the
@@ -25,8 +26,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--seeds", default="1,2,3", help="the seeds of the traces (default: %(default)s)"
     )
-    parser.add_argument("--no-peers", action="store_true", help="run no other jitter buffers")
-    parser.add_argument("--no-cost", action="store_true", help="measure no times")
+    parser.add_argument(
+        "--no-peers", action="store_true", help="run only the playout and one fixed buffer"
+    )
+    parser.add_argument(
+        "--no-cost", action="store_true", help="do not measure the times of reads and pushes"
+    )
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count(), help="how many processes to use"
     )

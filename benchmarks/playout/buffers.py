@@ -31,7 +31,11 @@ KINDS = {
 
 
 def pieces(samples: Signal, place: int) -> list[tuple[int, Signal]]:
-    """Split sound into packets of 20 ms. The last packet is filled up with silence."""
+    """
+    Split samples into packets of 20 ms. The last packet is filled up with silence.
+
+    *place* is the index of the first sample in the source. Each packet is returned with its place.
+    """
     whole = -(-len(samples) // PACKET) * PACKET
     padded = np.concatenate([samples, np.zeros(whole - len(samples), samples.dtype)])
     return [(place + at, padded[at : at + PACKET]) for at in range(0, whole, PACKET)]
@@ -74,7 +78,7 @@ class OurPlayout:
 
 
 class Queue:
-    """A queue of samples. Each piece has a place, which is the index of the piece in the source."""
+    """A queue of pieces of audio. The place of a piece is the index of its first sample."""
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, Signal]] = deque()
@@ -298,7 +302,7 @@ class PerItem:
 
 
 def live_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the installed buffers of other projects for live streams."""
+    """Return the compared buffers for live streams: fixed ones, and those that are installed."""
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 120 ms": lambda: Fixed(120),
         "fixed 300 ms": lambda: Fixed(300),
@@ -313,7 +317,7 @@ def live_peers() -> dict[str, Callable[[], Buffer]]:
 
 
 def burst_peers() -> dict[str, Callable[[], Buffer]]:
-    """Return the installed buffers of other projects for bursts."""
+    """Return the compared buffers for bursts: fixed ones, and those that are installed."""
     live = live_peers()
     found: dict[str, Callable[[], Buffer]] = {
         "fixed 0 ms": lambda: Fixed(0),

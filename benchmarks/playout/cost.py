@@ -1,4 +1,4 @@
-"""Measures how long a read and a push take if Python calls them."""
+"""Measures how long a read and a push of the playout take if Python calls them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Cost:
     def __str__(self) -> str:
         word = "ok  " if self.met else "MISS"
         return (
-            f"{word} {self.name:44} median {self.median_us:6.2f} <= {self.limit_median_us:5.1f}   "
-            f"p99.9 {self.p999_us:6.2f} <= {self.limit_p999_us:5.1f}"
+            f"{word} {self.name:44} us: median {self.median_us:6.2f} <= "
+            f"{self.limit_median_us:5.1f}   p99.9 {self.p999_us:6.2f} <= {self.limit_p999_us:5.1f}"
         )
 
 
@@ -103,11 +103,12 @@ def costs() -> list[Cost]:
     The stream is the same in every run. The cost of a call is its least time over all runs, because
     other work of the machine can only add time.
 
-    Each limit is the limit of the C function plus 2 us for Python. The limits in C are:
+    Each limit includes 2 us for Python. The limits are:
 
-    - a read of 10 ms: 3 us (median) and 25 us (99.9th percentile)
-    - a push of 20 ms: 3 us (median)
-    - each further playout of a mixer: 3 us (median)
+    - a read of 10 ms: 5 us (median) and 27 us (99.9th percentile)
+    - a push of 20 ms: 5 us (median) and 10 us (99.9th percentile)
+    - a read of 10 ms from a mixer of one playout: 5 us (median); of eight playouts: 24 us (median);
+      the 99.9th percentile may be 22 us higher
     """
     found = []
     for channels, word in ((1, "mono"), (2, "stereo")):
@@ -117,7 +118,7 @@ def costs() -> list[Cost]:
         found.append(cost(f"push of 20 ms, {word}", pushes, 5.0, 10.0))
     for count, limit_us in ((1, 5.0), (8, 24.0)):
         pulls = np.min([mixed(count) for _ in range(REPEATS)], axis=0) / 1000
-        found.append(cost(f"read of 10 ms of a mixer of {count}", pulls, limit_us, limit_us + 22))
+        found.append(cost(f"read of 10 ms, mixer of {count}", pulls, limit_us, limit_us + 22))
     return found
 
 

@@ -3,7 +3,8 @@ Compares the measured figures of the playout buffer with their limits.
 
 Most limits are figures of another buffer, multiplied by a factor. The name of such a goal ends with
 the factor and the other buffer. "(0.65 NetEq)" means at most 0.65 times the figure of NetEq, and
-"(1.20 fixed)" means at most 1.20 times the figure of a fixed buffer of 120 ms.
+"(1.20 fixed)" means at most 1.20 times the figure of a fixed buffer of 120 ms. ``metrics.py``
+defines the figures, such as the rating R, the cost J and the distances of spectra.
 """
 
 from __future__ import annotations
@@ -75,8 +76,9 @@ def live_goals(results: Results) -> Iterator[Goal]:
             f"{name} gaps a minute ({events:.2f} NetEq)", ours["events"], events * anchor["events"]
         )
         yield Goal(f"{name} concealed, % ({conc:.2f} NetEq)", ours["conc"], conc * anchor["conc"])
-        yield Goal(f"{name} R (NetEq + {rating})", ours["R"], anchor["R"] + rating, at_least=True)
-        yield Goal(f"{name} arrived and not played, %", ours["discard"], 0.05)
+        limit = anchor["R"] + rating
+        yield Goal(f"{name} rating R (NetEq + {rating})", ours["R"], limit, at_least=True)
+        yield Goal(f"{name} received samples not played, %", ours["discard"], 0.05)
 
 
 # Each row has a profile and three limits: the mean recovery time of all disturbances in s, the
@@ -97,11 +99,11 @@ def recovery_goals(results: Results) -> Iterator[Goal]:
         name = f"recovery {profile}:"
         ours = results.by_trace("recovery", profile, "recovery")
         mean = results.mean("recovery", profile)
-        yield Goal(f"{name} mean of the disturbances, s", mean["recovery"], mean_s)
-        yield Goal(f"{name} worst disturbance, s", max(ours.values()), worst_s)
-        yield Goal(f"{name} gaps of a disturbance", mean["gaps"], gaps)
+        yield Goal(f"{name} mean recovery time, s", mean["recovery"], mean_s)
+        yield Goal(f"{name} longest recovery time, s", max(ours.values()), worst_s)
+        yield Goal(f"{name} mean count of gaps, each disturbance", mean["gaps"], gaps)
         slower = [kind for kind in ours if ours[kind] > max(SHORT_S, recorded[kind]["recovery"])]
-        yield Goal(f"{name} disturbances slower than NetEq", len(slower), 0)
+        yield Goal(f"{name} recoveries slower than NetEq", len(slower), 0)
 
 
 def goals(results: Results) -> Iterator[Goal]:
@@ -110,10 +112,10 @@ def goals(results: Results) -> Iterator[Goal]:
     yield from recovery_goals(results)
     balanced = results.mean("live", "balanced")
     yield Goal("live balanced: clicks a minute", balanced["clicks"], 1.0)
-    yield Goal("live balanced: distance of stretched speech, dB", balanced["lsd"], 0.65)
+    yield Goal("live balanced: spectral distance, stretched speech, dB", balanced["lsd"], 0.65)
     limit = neteq("loss", results.seeds)["plc"]
     plc = results.mean("loss", "balanced")["plc"]
-    yield Goal("loss: distance of concealed speech, dB (NetEq)", plc, limit)
+    yield Goal("loss: spectral distance, concealed speech, dB (1.00 NetEq)", plc, limit)
     worst = results.worst("drift", "balanced", "max")
     yield Goal("drift +-200 ppm, 600 s: largest delay, ms", worst, 100)
     worst = results.worst("drift", "balanced", "events")
@@ -121,8 +123,8 @@ def goals(results: Results) -> Iterator[Goal]:
     burst = results.mean("burst", "burst")
     fixed = results.mean("burst", "fixed 120 ms")
     yield Goal("burst: samples lost, %", burst["lost"], 0)
-    yield Goal("burst: samples left out, %", burst["acc"], 0)
-    yield Goal("burst: sound after the end, ms", burst["tail"], 0)
+    yield Goal("burst: samples removed by time scaling, %", burst["acc"], 0)
+    yield Goal("burst: sound after the end of an utterance, ms", burst["tail"], 0)
     yield Goal("burst: time to first sound, ms (1.20 fixed)", burst["ttfa"], 1.2 * fixed["ttfa"])
     yield Goal(
         "burst: audible stall, ms an utterance (0.65 fixed)",

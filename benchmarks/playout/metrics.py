@@ -2,7 +2,8 @@
 Computes the figures of one trace that was played through one buffer.
 
 A gap is a part of the output that has no sound of the source. Output before the first and after the
-last played sample is not a gap. Two gaps that are less than 20 ms apart count as one gap.
+last played sample is not a gap. Two gaps that are less than 20 ms apart count as one gap. A seam is
+a border between two parts of the output that do not follow each other in the source.
 
 The delay of a sample is the time at which the sample was played, minus its ideal time. At its ideal
 time, the sample would be played if all packets were as fast as the fastest packet.
@@ -24,8 +25,9 @@ clicks   clicks at seams per minute
 lsd      distance between the spectra of stretched output and of the source, dB
 plc      distance between the spectra of concealed output and of the lost source, dB
 J        mean + 20 * (conc + discard); NetEq weighs delay and loss with the same ratio
-R        rating of ITU-T G.107, for 100 ms of delay outside the buffer and a Bpl of 25.1
-trend    growth of the delay, ms per minute
+R        rating of ITU-T G.107, for 100 ms of delay outside the buffer and a packet-loss
+         robustness (Bpl) of 25.1
+trend    growth of the delay in the last two thirds of the trace, ms per minute
 =======  ======================================================================================
 
 Figures of burst mode:

@@ -43,7 +43,7 @@ class Disturbance:
     """The effect of a disturbance on the packets of a stream."""
 
     added_ms: Floats  # is added to the delay of each packet; infinite for a lost packet
-    end_s: float
+    end_s: float  # when the disturbance ends
     is_ordered: bool = True  # no packet overtakes another
 
 
@@ -62,7 +62,7 @@ def _jitter(most_ms: float, *, ordered: bool) -> Callable[[Floats, Random], Dist
 
 
 def _bursts(sent_s: Floats, random: Random) -> Disturbance:
-    """Add 5 s of jitter every 20 s, three times. Gaps follow if the delay is reduced too early."""
+    """Add 5 s of jitter every 20 s, three times. A delay that falls too early causes gaps."""
     added_ms = np.zeros(len(sent_s))
     for begin_s in (QUIET_S, QUIET_S + 20, QUIET_S + 40):
         hit = _between(sent_s, begin_s, begin_s + 5)

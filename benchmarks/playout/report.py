@@ -9,6 +9,7 @@ from benchmarks.playout.goals import ANCHORS, neteq
 from benchmarks.playout.metrics import Figures
 from benchmarks.playout.runs import OURS, OURS_BURST, Results
 
+# metrics.py explains the columns.
 LIVE_COLUMNS = ["mean", "p95", "conc", "events", "intr", "discard", "clicks", "lsd", "J", "R"]
 BURST_COLUMNS = ["ttfa", "stall", "audible", "events", "lost", "acc", "dec", "clicks", "J"]
 

@@ -90,14 +90,15 @@ class Results:
         return max(figures[key] for _, figures in self.rows[kind, name])
 
     def names(self, kind: str) -> list[str]:
-        """Return the buffers that played these traces, in the order of their jobs."""
+        """Return the buffers that played traces of this kind, in the order of their jobs."""
         return [name for found, name in self.rows if found == kind]
 
 
 def jobs_for(seeds: Sequence[int], *, peers: bool) -> list[Job]:
     """Return the jobs. Buffers other than the playout play only live and burst traces."""
     live = [*OURS, *(buffers.live_peers() if peers else ())]
-    # "fixed 120 ms" always runs, because limits of burst mode are multiples of its figures.
+    # "fixed 120 ms" always runs, because some goals of burst mode are multiples of the figures of
+    # this buffer.
     burst = [*OURS_BURST, *(buffers.burst_peers() if peers else ["fixed 120 ms"])]
     found = [Job("drift", "balanced", seeds[0])]
     # With the seeds 1 and 2, these jobs play the traces for which NetEq's figures are recorded.

@@ -15,8 +15,8 @@ from benchmarks.playout.traces import RATE_HZ, Floats, Integers, Trace
 
 PERIOD_S = 0.010
 # A simulation ends TAIL_S seconds after the last packet of a live trace, or BURST_TAIL_S seconds
-# after the last packet of a burst trace. It ends earlier if no sound was played for QUIET_S
-# seconds.
+# after the last packet of a burst trace. It ends earlier if, after the last packet, no sound was
+# played for QUIET_S seconds.
 TAIL_S = 2.5
 BURST_TAIL_S = 14.5
 QUIET_S = 1.2
@@ -44,7 +44,7 @@ class Packet(NamedTuple):
     """A packet with a piece of the source."""
 
     number: int  # the index of the packet in the order of sending
-    place: int
+    place: int  # the index of the first sample in the source
     samples: Signal
     item: int
     last: bool  # whether this is the last packet of its item

@@ -18,8 +18,9 @@ MS = RATE_HZ // 1000
 
 class Clicks:
     """
-    Counts clicks within 10 ms of a seam.
+    Counts clicks within 10 ms of a seam, or in stretched speech.
 
+    A seam is a border between two parts of the output that do not follow each other in the source.
     The signal is the second difference of the samples. The statistic of a millisecond is the peak
     of this signal, divided by the level of the signal in the 30 ms around the millisecond. A
     millisecond has a click if its peak is large and its statistic exceeds 99.95 % of the statistics

@@ -68,7 +68,7 @@ def fricative(rate_hz: int, random: np.random.Generator) -> _Wave:
 
 
 def stop(rate_hz: int, random: np.random.Generator) -> _Wave:
-    """Return silence with a burst at its end."""
+    """Return a stop consonant: silence with a burst of noise at its end."""
     length = int(random.uniform(0.03, 0.06) * rate_hz)
     wave = np.zeros(length)
     burst = int(0.008 * rate_hz)

@@ -57,7 +57,7 @@ class Trace:
     length: Integers  # the count of samples in the packet
     sent_s: Floats  # when the packet was complete
     arrival_s: Floats  # infinite for a lost packet
-    item: Integers
+    item: Integers  # the utterance of the packet; 0 in a live stream
     last: Mask  # True for the last packet of an item
     pauses: list[tuple[int, int]] = attrs.field(factory=list)  # first sample and end of each pause
 
@@ -79,7 +79,12 @@ def in_order(times: Floats) -> Floats:
 
 
 def wifi(random: Random, count: int, quantiles: list[tuple[float, float]], memory: float) -> Floats:
-    """Return correlated delays with these quantiles, in ms."""
+    """
+    Return correlated delays with these quantiles, in ms.
+
+    Before it is mapped to the quantiles, the noise of each packet has the correlation *memory* with
+    the noise of the packet before it.
+    """
     noise = random.standard_normal(count) * np.sqrt(1 - memory * memory)
     noise[0] = random.standard_normal()
     normal = lfilter([1], [1, -memory], noise)
@@ -147,7 +152,7 @@ def step(random: Random, sent_s: Floats) -> Floats:
 
 
 def gamma(mean_ms: float) -> Delay:
-    """Return stationary delays without correlation."""
+    """Return a function that returns delays without correlation, of a gamma distribution."""
     return lambda random, sent_s: random.gamma(2.0, mean_ms / 2.0, len(sent_s))
 
 

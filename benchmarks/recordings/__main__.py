@@ -1,8 +1,8 @@
 """
-Measure how recordings are read: python -m benchmarks.recordings [formats | hours] ...
+Measure how recordings are read: python -m benchmarks.recordings [formats | hours] [--hours 3]
 
-    formats            compare every format in every form with the program ffmpeg
-    hours [--hours 3]  transcribe a long call with the emulator, and measure the memory
+    formats            decode every format in every form, and compare the samples with ffmpeg's
+    hours              transcribe a long call with the emulator, and measure the memory
 
 Both measurements need the program ffmpeg (apt install ffmpeg). The exit status is 1 if a goal is
 missed.

@@ -1,7 +1,7 @@
 """
 Decodes every format in every form, and compares the samples with the samples that ffmpeg decodes.
 
-A form is the kind of object that has the recording: a path, an open file, bytes, blocks or a pipe.
+A form is the kind of object that has the recording, such as a path, an open file, bytes or a pipe.
 ffmpeg writes each file, and decodes the file to 64-bit floats. This module rounds the floats to 16
 bits, because ffmpeg itself would cut off the lower bits.
 """
@@ -39,7 +39,7 @@ class Format:
     options: str
     rate_hz: int = 44100
     channels: int = 2
-    # The samples of one frame of the codec; 0 for a lossless format.
+    # How many samples one frame of the codec has; 0 for a lossless format.
     frame: int = 0
     raw_format: str | None = None
     least_snr_db: float = LEAST_SNR_DB
@@ -190,7 +190,7 @@ def read(each: Format, audio: AudioLike) -> Frames:
     content = b"".join(bytes(block) for block in file)
     file.close()
     if (file.sample_rate_hz, file.channels) != (each.rate_hz, each.channels):
-        raise ValueError(f"{file.sample_rate_hz} Hz and {file.channels} channels")
+        raise ValueError(f"{each.name}: got {file.sample_rate_hz} Hz, {file.channels} channels")
     return np.frombuffer(content, "<i2").reshape(-1, each.channels)
 
 
@@ -250,5 +250,6 @@ def measure() -> bool:
                 cells.append(cell)
                 met &= is_met
             print(f"| {each.name} | {' | '.join(cells)} |", flush=True)
-    print(f"\nlossless exact, lossy {LEAST_SNR_DB:.0f} dB: {'met' if met else 'NOT MET'}\n")
+    goal = f"lossless formats exact, lossy formats {LEAST_SNR_DB:.0f} dB (IMA ADPCM 55 dB)"
+    print(f"\n{goal}: {'met' if met else 'NOT MET'}\n")
     return met

@@ -5,8 +5,8 @@ The call has two speakers. Each speaker has one channel. Each word is a tone. Th
 speech by its loudness and recognizes words by their frequency. Both methods also work after
 compression to MP3, and are faster than speech recognition.
 
-The emulator runs in another process. The client sends 5000 messages per second. The limit of the
-real service is 50 messages per second.
+The emulator runs in another process. The client sends 5000 messages per second instead of 50, which
+is the limit of the service, so that the measurement takes minutes instead of hours.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def serve() -> None:
 
 
 def peak_mib() -> float:
-    """Return the largest amount of memory that this process has used."""
+    """Return the largest amount of memory that this process has used, in MiB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
@@ -192,8 +192,11 @@ def expected(turns: int, channels: str) -> Iterator[list[object]]:
 def measure(hours: float) -> bool:
     """Print a row for each file and kind of channels. Return whether all goals are met."""
     met = True
-    print(f"The call has {hours:g} hours. MiB are the peak memory of the client.\n")
-    print("| file | channels | turns | took | after a minute | at the end | transcript | goal |")
+    print(f"The call has {hours:g} hours. The memory is the peak memory of the client.\n")
+    print(
+        "| file | channels | turns | time | memory after a minute of the call "
+        "| memory at the end | size of the transcript | goal |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     this = [sys.executable, "-m", "benchmarks.recordings.hours"]
     with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +217,7 @@ def measure(hours: float) -> bool:
             found = json.loads(done.stdout)
             is_right = found["turns"] == list(expected(turns, channels))
             wrong = [
-                f"{at}: {got}, expected {want}"
+                f"turn {at}: got {got}, expected {want}"
                 for at, (got, want) in enumerate(
                     zip(found["turns"], expected(turns, channels), strict=False)
                 )

@@ -1,6 +1,9 @@
 """
 Measure how sound is played and recorded: ``python -m benchmarks.sound [name ...]``.
 
+The names are ``stream``, ``gil``, ``interrupt``, ``words``, ``slow``, ``microphone`` and
+``unplug``. Without a name, all measurements run.
+
 The program starts its own PulseAudio server, so it needs no sound card. ``pulse.py`` lists the
 system packages that are needed. The program exits with 1 if a goal is missed.
 """

@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 
 def noise(seconds: float, seed: int) -> npt.NDArray[np.int16]:
-    """Return noise that has no zero sample. The same seed returns the same noise."""
+    """Return noise that has no zero sample. The same seed gives the same noise."""
     generator = np.random.default_rng(seed)
     values = generator.integers(1, 8000, int(seconds * RATE_HZ))
     return (values * generator.choice([-1, 1], len(values))).astype("<i2")

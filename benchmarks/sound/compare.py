@@ -80,7 +80,11 @@ def _resume(
     place: int,
     within: int,
 ) -> tuple[int, int]:
-    """Return how many samples of the original and of the recording are before the next match."""
+    """
+    Return how many samples of the original and of the recording are before the next match.
+
+    If there is no match within *within* samples of the recording, return (-1, 0).
+    """
     window = recording[at : at + within]
     for skipped in range(0, min(len(original) - place, _SEARCH), _KEY // 2):
         key = original[place + skipped : place + skipped + _KEY]

@@ -136,7 +136,7 @@ class Recorder:
 
     def times(self) -> npt.NDArray[np.float64]:
         """
-        Return the monotonic time of each sample.
+        Return the time at which each sample was played, by ``time.monotonic``.
 
         A sample arrives after it was played, because the pipe adds a delay. The earliest arrival in
         each second has the least delay, so these arrivals show the clock of the sink.

@@ -98,7 +98,7 @@ def busy_interpreter() -> Outcome:
         "python callback": {"underflows": theirs_underflows, **theirs._asdict()},
         "seconds": BUSY_S,
     }
-    return Outcome("no underrun while the GIL is held 300 of 400 ms", met, figures)
+    return Outcome("no underflow while the GIL is held 300 of 400 ms", met, figures)
 
 
 def _play_from_python(samples: npt.NDArray[np.int16]) -> int:
@@ -163,7 +163,8 @@ def _recorded(recording: npt.NDArray[np.int16], original: npt.NDArray[np.int16])
     found = match(recording, original)
     if found.start < 0:
         return 0
-    # The noise has no zero sample. Its fade has at most a few zero samples in a row.
+    # The noise has no zero sample, and its fade has at most a few zero samples in a row. So 16 zero
+    # samples in a row are silence after the fade.
     silent = np.flatnonzero(recording[found.end :] == 0)
     runs = np.flatnonzero(np.convolve(np.diff(silent) == 1, np.ones(15), "valid") == 15)
     return found.reached + (int(silent[runs[0]]) if len(runs) else 0)

@@ -66,7 +66,7 @@ struct iwp_pointer {
     void *_Atomic value;
 };
 
-/* After this call, everything that the other thread wrote before its iwp_store is visible. */
+/* If this call reads the value of an iwp_store, all writes before the iwp_store are visible. */
 IWP_INLINE uint64_t iwp_load(const struct iwp_word *word)
 {
     return atomic_load_explicit(&word->value, memory_order_acquire);

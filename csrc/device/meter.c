@@ -23,7 +23,8 @@ void iwp_meter_note(struct iwp_meter *meter, const uint8_t *samples, size_t coun
 }
 
 /*
- * Add up blocks. The blocks are in the order of time, unless the device has corrected its
+ * Add up blocks, from the newest to the oldest. The loop ends at the first block that was over
+ * before `from_ns`: the blocks are in the order of time, unless the device has corrected its
  * latency.
  */
 static void look(const struct iwp_meter *meter, uint64_t noted, uint64_t from_ns,

@@ -65,8 +65,8 @@ const char *iw_status_text(int status);
 /* The instruction set that the kernels use. Every level produces the same bits. */
 enum iw_level {
     IW_LEVEL_SCALAR = 0, /* plain C, on every CPU */
-    IW_LEVEL_AVX2 = 1,   /* x86: AVX2 */
-    IW_LEVEL_AVX512 = 2, /* x86: AVX-512 F, BW, VL, VBMI and BMI2 */
+    IW_LEVEL_AVX2 = 1,   /* x86: AVX2, BMI1 and BMI2 */
+    IW_LEVEL_AVX512 = 2, /* x86: AVX-512 F, BW, VL and VBMI; also AVX2, BMI1 and BMI2 */
     IW_LEVEL_NEON = 3,   /* AArch64: every CPU has NEON */
     IW_LEVEL_COUNT = 4
 };

@@ -64,7 +64,8 @@ struct iw_playout_config {
     uint32_t fade_ms;        /* the length of the fade after a clear; 1 to 10 */
     uint32_t fixed_speed;    /* not zero: no time scaling */
     uint32_t fixed_silence;  /* not zero: silence where audio is missing, no concealment */
-    double gap_cost;         /* profiles: 3.7e5 interactive, 1.1e6 balanced, 2.5e6 smooth */
+    /* live: the cost of a gap: 3.7e5 (interactive), 1.1e6 (balanced) or 2.5e6 (smooth) */
+    double gap_cost;
 };
 
 enum iw_playout_flag {

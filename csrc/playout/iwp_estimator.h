@@ -2,11 +2,11 @@
  * The delay estimator of live mode: it simulates many policies and uses the cheapest policy.
  * Included by the playout's files.
  *
- * A policy is a pair (delay, hold): play at least `delay` after the fastest packet of the last
- * 20 s, and at least 20 ms after the slowest packet of the last `hold`. Each arrival is
- * simulated for every policy. A policy has costs for its delay, for the time in which it would
- * have stalled, and for each gap. Old costs decay with a time constant of 30 s. The policy with
- * the least cost is used.
+ * A policy is a pair (delay, hold). Its offset is at least `delay` above the transit of the
+ * fastest packet of the last 20 s, and at least 20 ms above the transit of the slowest packet
+ * of the last `hold`. Each arrival is simulated for every policy. A policy has costs for its
+ * delay, for the time in which it would have stalled, and for each gap. Old costs decay with a
+ * time constant of 30 s. The policy with the least cost is used.
  *
  * The costs of policies with less delay than the policy in use are limited: the cost of such a
  * policy exceeds the least cost by little more than the cost of a gap. So the delay falls again

@@ -2,10 +2,9 @@
  * The start threshold of burst mode. Included by the playout's files.
  *
  * A policy is a threshold: an item starts when this much audio is queued, or when the item is
- * complete.
- * Every item is simulated with every policy. A policy has costs for its start delay and its
- * stalls. With each new item, the older costs are multiplied by 0.95. The policy with the least
- * cost is used for the next item.
+ * complete. Every item is simulated with every policy. A policy has costs for its start delay
+ * and its stalls. With each new item, the older costs are multiplied by 0.95. The policy with
+ * the least cost is used for the next item.
  *
  * All times are milliseconds. Only the producer may use this struct.
  */
@@ -23,7 +22,7 @@ struct iwp_start {
     double first_ms;   /* when the first chunk of the item arrived */
     double arrived_ms; /* how much audio of the item has arrived */
     double cost[IWP_START_POLICIES];
-    double begun_ms[IWP_START_POLICIES]; /* first_ms to the start; before that, negative */
+    double begun_ms[IWP_START_POLICIES]; /* from first_ms to the start; -1 before the start */
     double stalled_ms[IWP_START_POLICIES];
     double stalls[IWP_START_POLICIES];
     size_t policy;

@@ -42,7 +42,9 @@ class AnimateMouth(bpy.types.Operator):
 
     text: bpy.props.StringProperty(name="Text", description="What is spoken")
     recording: bpy.props.StringProperty(
-        name="Recording", subtype="FILE_PATH", description="Empty: the text is synthesized"
+        name="Recording",
+        subtype="FILE_PATH",
+        description="A recording of the text. If this field is empty, the text is synthesized",
     )
     voice: bpy.props.StringProperty(name="Voice", default="Ashley")
     start_frame: bpy.props.IntProperty(name="Start frame", default=1)

@@ -1,5 +1,5 @@
 """
-Run the clients of other people against the emulator: ``python -m tests.conformance``.
+Connect clients by other authors to the emulator: ``python -m tests.conformance``.
 
 Exits with 1 if a check fails, and with 2 if a client cannot be installed, or if a program that the
 client needs is not installed.
@@ -28,7 +28,10 @@ def _arguments() -> argparse.Namespace:
         "--write", action="store_true", help=f"if no check fails, write docs/{PAGE.name}"
     )
     parser.add_argument(
-        "--cache", type=Path, default=default_cache(), help="the folder of the environments"
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        help="the folder in which the clients are installed",
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(names):

@@ -1,5 +1,5 @@
 """
-The clients of other people that are run against the emulator.
+The clients by other authors that are tested with the emulator.
 
 The version of each client is pinned. The programs of the clients are in the folder ``programs``.
 Every check belongs to a feature in ``FEATURES``. To update a client, change its version, then run

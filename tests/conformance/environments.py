@@ -1,5 +1,7 @@
 """
-Environments that are kept between runs. Each environment has the packages of one client.
+Makes the environments of the clients, and keeps them for later runs.
+
+Each environment has the packages of one client.
 
 An environment is a folder in the cache. For PyPI, the folder is a virtual environment. For npm, the
 folder has the subfolder ``node_modules``. The name of an environment contains a digest of its
@@ -41,7 +43,11 @@ def find_program(name: str) -> str:
 
 
 def python_environment(cache: Path, name: str, packages: tuple[str, ...]) -> Path:
-    """Return the interpreter of an environment with packages from PyPI."""
+    """
+    Return the interpreter of an environment with packages from PyPI.
+
+    If the environment is not complete, make it first.
+    """
     folder, is_new = _prepare(cache, name, (sys.version, *packages))
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if is_new:
@@ -52,7 +58,7 @@ def python_environment(cache: Path, name: str, packages: tuple[str, ...]) -> Pat
 
 
 def node_environment(cache: Path, name: str, packages: tuple[str, ...]) -> Path:
-    """Return a folder with packages from npm."""
+    """Return a folder with packages from npm. If the folder is not complete, make it first."""
     folder, is_new = _prepare(cache, name, packages)
     if is_new:
         folder.mkdir(parents=True)

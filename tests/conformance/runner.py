@@ -23,7 +23,7 @@ PROGRAMS = Path(__file__).with_name("programs")
 PROGRAM_SECONDS = 600
 # Every result of a program is one line that begins with this text.
 MARK = "RESULT "
-# The name of the feature in a result about the program as a whole.
+# The feature, in a result that is about the program as a whole.
 PROGRAM = "program"
 # The texts of the two recordings. The programs in the folder have copies of these texts.
 QUESTION = "What is the weather in London?"
@@ -131,8 +131,10 @@ def _run_program(command: list[str], server: Emulator, speech: dict[str, str]) -
 
 def _output_of(command: list[str], environment: dict[str, str]) -> tuple[bytes, bytes, str]:
     """
-    Run a program. Return its standard output, its standard error, and a text that says how the
-    program failed. The text is empty if the program succeeded.
+    Run a program.
+
+    Return its standard output, its standard error, and a text that says how the program failed. The
+    text is empty if the program succeeded.
     """
     with subprocess.Popen(
         command,

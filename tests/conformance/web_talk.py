@@ -8,7 +8,7 @@ afterwards. With ``--server django``, the page connects to the server of
 The command exits with 1 if a check fails, and with 2 if Chromium or another program is missing. The
 command takes about two minutes, and needs a machine that is fast enough for audio in real time.
 
-``--pictures FOLDER`` writes screenshots of the page.
+``--pictures FOLDER`` also writes screenshots of the page.
 """
 
 from __future__ import annotations

@@ -249,4 +249,4 @@ def test_early_words_are_kept(call: SimulatedCall) -> None:
             call.wait(lambda _: got)
 
     sent = call.spoken if call.encoding == "pcm" else _mulaw_of(call.spoken)
-    assert sent.find(got[0]) in (0, 320), "the first words come first"
+    assert sent.find(got[0]) in (0, 320), "the model gets the first words first"

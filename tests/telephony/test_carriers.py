@@ -202,7 +202,7 @@ def test_addresses_that_do_not_work(url: str) -> None:
 
 
 def test_long_parameters() -> None:
-    """Parameters that a carrier would refuse, such as too many characters, raise an error."""
+    """Values that a carrier would refuse, such as a parameter that is too long, raise an error."""
     with pytest.raises(ConfigError, match="500"):
         stream_twiml(URL, {"name": "x" * 497})
     with pytest.raises(ConfigError, match="4000"):

@@ -38,7 +38,7 @@ def run(options: CallOptions, step=lambda call, running: None, *steps, carrier="
 
 
 def test_silence() -> None:
-    """After silence of both sides, the goodbye is played and the call ends."""
+    """After silence of both sides, the speech of ``goodbye`` is played, and the call ends."""
     options = CallOptions(silence_timeout=0.3, goodbye=GOODBYE)
     summary, call = run(options)
 
@@ -49,7 +49,7 @@ def test_silence() -> None:
 
 
 def test_the_longest_duration() -> None:
-    """After ``max_duration``, the present reply and then the goodbye are played."""
+    """After ``max_duration``, the present reply is played to its end, and then ``goodbye``."""
     options = CallOptions(max_duration=0.2, goodbye=GOODBYE)
     summary, call = run(
         options, lambda *_: None, connected, lambda service: answer(service, 1, mulaw(400))
@@ -286,7 +286,7 @@ def test_something_else_than_a_session() -> None:
 
 
 def test_a_shutdown() -> None:
-    """``drain`` ends calls after the goodbye, and returns the count of calls in progress."""
+    """``drain`` ends calls after their ``goodbye``, and returns how many calls have not ended."""
     left: list[int] = []
 
     def shut_down(call: SimulatedCall, running: Running) -> None:

@@ -118,7 +118,7 @@ def test_the_queue_of_the_carrier() -> None:
 
 
 def test_a_lost_mark_does_not_hold_the_clock() -> None:
-    """If a mark never returns, the audio counts as heard 2 s later."""
+    """If a mark never returns, the audio counts as heard 2 s after its end."""
     heard = clock()
     heard.send(ms(500), 100.0)
     heard.request_report(100.0)

@@ -299,7 +299,7 @@ def test_a_webhook_that_opens_nothing(connect) -> None:
 
 
 def test_the_caller_speaks_before_the_goodbye() -> None:
-    """If the caller begins to speak before the goodbye, the call continues."""
+    """If the caller begins to speak before the model has said goodbye, the call continues."""
     found: list[Service] = []
 
     def script(service: Service) -> None:

@@ -157,7 +157,7 @@ def test_a_full_queue_of_the_carrier(clock: Clock) -> None:
 
 
 def test_marks_are_sent_every_200_ms(clock: Clock) -> None:
-    """One mark is sent for 200 ms of audio, because a mark for each delta would delay the audio."""
+    """One mark is sent for each 200 ms of audio: a mark for each delta would delay the audio."""
     output = make(reports="marks", lead_ms=5000.0)
     for _ in range(10):
         push(output, mulaw(50))

@@ -315,7 +315,7 @@ def test_a_transfer_that_fails() -> None:
 
 
 def test_the_model_hangs_up() -> None:
-    """The tool hang_up ends the call after the goodbye was heard."""
+    """The tool ``hang_up`` ends the call when the caller has heard the model's next words."""
     script, outputs = calls_tool("hang_up", "{}")
     with SimulatedCall() as call, realtime(script) as iw:
         with iw.realtime.connect(_with_tools(session(), hang_up)) as rt:

@@ -1,4 +1,4 @@
-"""Fixtures for the tests in this folder: a client of a fast emulator, and a page per framework."""
+"""Fixtures of this folder: a client of an emulator that needs no engine, and a page."""
 
 from __future__ import annotations
 

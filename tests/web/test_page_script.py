@@ -1,4 +1,4 @@
-"""The JavaScript for pages is part of the package."""
+"""Tests of the JavaScript for pages, which is a file of the package."""
 
 from pathlib import Path
 

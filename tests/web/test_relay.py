@@ -17,12 +17,12 @@ from inworld_sync.web import Relay, RelayOptions, RelayStart
 from support.browser import PATIENCE_SECONDS, Browser, relay_server
 from support.scripted_realtime import Service, place, realtime
 
-# One second of audio, whose samples differ.
+# One second of audio in which neighboring samples differ.
 AUDIO = bytes(range(240)) * 200
 
 
 def speech(milliseconds: int, first: int = 1) -> bytes:
-    """Return 24 kHz PCM whose samples differ."""
+    """Return 24 kHz PCM in which neighboring samples differ."""
     samples = (np.arange(milliseconds * 24) + first) % 30_000
     return samples.astype("<i2").tobytes()
 
@@ -56,7 +56,12 @@ def script_of(*steps: Callable[[Service], object]) -> Callable[[Service], None]:
 
 
 def heard_first_audio(service: Service) -> None:
-    """Wait for audio of the user. From then on, the relay plays the speech of the session."""
+    """
+    Wait for audio of the user.
+
+    The relay sends audio of the user only after it has begun to play the speech of the session. So
+    speech that the service sends afterwards reaches the page.
+    """
     service.until("input_audio_buffer.append")
 
 
@@ -168,7 +173,9 @@ def test_what_was_heard_is_never_truncated() -> None:
         page.wait_for("item_end")
         page.send("finished", item=1)
         page.send("heard", item=0, ms=0)
-        page.wait_for("error", code="wrong_message")  # the first message was handled too
+        # This error answers the wrong message. Messages are handled in order, so the relay has also
+        # handled the message before it.
+        page.wait_for("error", code="wrong_message")
         finished.set()
         page.speak(200)
         page.wait_for("error", code="model_error")
@@ -178,7 +185,7 @@ def test_what_was_heard_is_never_truncated() -> None:
 
 
 def test_a_page_that_does_not_answer_a_clear() -> None:
-    """If the page does not answer a clear, the item is not truncated before the last report."""
+    """If a clear gets no answer, the item is truncated at or after the last reported position."""
     truncated: list[int] = []
 
     def interrupt(service: Service) -> None:
@@ -196,7 +203,8 @@ def test_a_page_that_does_not_answer_a_clear() -> None:
         page.wait(lambda: len(page.audio.get(1, b"")) > 48000)
         page.send("heard", item=1, ms=700)
         page.send("heard", item=0, ms=0)
-        page.wait_for("error", code="wrong_message")  # the first message was handled too
+        # This error answers the wrong message, so the relay has also handled the report before it.
+        page.wait_for("error", code="wrong_message")
         reported.set()
         page.wait_for("error", code="model_error")
 

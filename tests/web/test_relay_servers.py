@@ -129,7 +129,8 @@ class HalfSending:
 
 def test_simple_websocket_sends_whole_messages() -> None:
     """
-    FrameworkSocket replaces the raw socket of simple-websocket once. Other methods still work.
+    FrameworkSocket replaces the raw socket of simple-websocket, but not a second time. The other
+    methods of the raw socket still work.
     """
 
     class Server:

@@ -40,7 +40,7 @@ SERVERS = {
 
 class SpeechService:
     """
-    A TTS service. The text decides what happens after the first audio.
+    A TTS service. The text decides when the service begins to speak, and how the speech ends.
 
     Attributes:
         begin: The test sets this event when the service may begin to speak.

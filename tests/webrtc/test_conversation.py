@@ -93,7 +93,7 @@ class Talk:
 
     Attributes:
         transcripts: The words that the service has recognized.
-        interrupted: The interruption.
+        interrupted: The event of the interruption.
         heard_ms: How many milliseconds of the second answer the speaker had played at the
             interruption.
         heard: The audio of each answer that the speaker has played, at 24000 Hz.

@@ -62,7 +62,7 @@ def idle(call: Call) -> None:
 
 
 def kept(*words: str) -> Callable[[str], str]:
-    """Return a function that removes each line with one of the words from a description."""
+    """Return a function that removes lines with one of the words from a session description."""
 
     def change(sdp: str) -> str:
         lines = sdp.split("\r\n")

@@ -40,7 +40,7 @@ def pitch_hz(samples: np.ndarray[Any, Any]) -> float:
 
 
 def begin(call: Call, number: int = 1) -> tuple[str, str]:
-    """Wait for a request, and begin the response to it."""
+    """Wait for the request of a response, and begin this response. Return its id and its item."""
     request = call.request()
     response_id, item_id = f"resp_{number}", f"item_{number}"
     call.created(response_id, request)

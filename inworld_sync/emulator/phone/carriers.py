@@ -56,12 +56,6 @@ class CallFacts:
 class Carrier:
     """Writes and reads the messages of one call. The methods here are for messages in JSON."""
 
-    # Whether the carrier ends a call by closing the socket, without a message.
-    closes_silently = False
-    # Whether audio waits in a queue that the program can empty. Otherwise the audio is played on
-    # arrival.
-    has_queue = True
-
     def __init__(self, facts: CallFacts) -> None:
         self._facts = facts
         self._sequence = 0
@@ -207,8 +201,6 @@ class Telnyx(Carrier):
 class Asterisk(Carrier):
     """The channel driver ``chan_websocket``. Audio is binary; commands and events are text."""
 
-    closes_silently = True
-
     def opening(self) -> list[Message]:
         facts = self._facts
         names = {"mulaw": "ulaw", "alaw": "alaw", "pcm": "slin"}
@@ -247,9 +239,6 @@ class Asterisk(Carrier):
 
 class AudioSocket(Carrier):
     """AudioSocket. Each frame has a type and a length. The audio has 16 bits per sample."""
-
-    closes_silently = True
-    has_queue = False
 
     def opening(self) -> list[Message]:
         return [_frame(0x01, uuid.UUID(self._facts.call_id).bytes)]

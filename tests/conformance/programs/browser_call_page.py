@@ -20,9 +20,9 @@ from selenium import webdriver
 
 STEP_SECONDS = 60.0
 # This script runs before the scripts of the page. The script stores the events of the session, and
-# counts the samples of the speaker that are not silent. The recording for the microphone has no
-# echo, so the script turns off the echo cancellation, which would remove words that are spoken
-# during a reply.
+# counts the samples of the speaker: all of them, and those that are not silent. The recording for
+# the microphone has no echo, so the script turns off the echo cancellation, which would remove
+# words that are spoken during a reply.
 RECORDER = """
 window.events = [];
 addEventListener("realtime", ({ detail }) => events.push({ ...detail, at: performance.now() }));
@@ -77,7 +77,11 @@ class Page:
         return [event for event in self.events() if event["type"] == kind]
 
     def until(self, what: str, holds: Callable[[], object]) -> None:
-        """Wait until *holds* returns true. The error has the text of the page and the events."""
+        """
+        Wait until *holds* returns true.
+
+        After ``STEP_SECONDS``, raise an error with the text of the page and the events.
+        """
         deadline = time.monotonic() + STEP_SECONDS
         while not holds():
             if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
-// Code that the programs for Node share. The code reads the arguments and reports each check.
-// A check is a function with one argument, the server. A check returns a text about the result, or
-// throws an error.
+// Code that the programs for Node share. It reads the argument of the program, runs the checks, and
+// reports the result of each check. A check is a function with one argument, the server. A check
+// returns a text about the result, or throws an error.
 import { readFileSync } from "node:fs";
 
 const CHECK_MS = 60_000;

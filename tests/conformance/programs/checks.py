@@ -1,10 +1,9 @@
 """
-Code that the Python programs in this folder share. The code reads the arguments and reports each
-check.
+Reads the argument of a Python program in this folder, runs the checks, and reports each result.
 
 A check is a function or a coroutine function with one argument, the server. A check returns a text
-about the result, or raises an exception. This file runs in the environments of all clients, so this
-file imports the standard library only.
+about the result, or raises an exception. This file runs in the environments of all clients, so it
+imports the standard library only.
 """
 
 from __future__ import annotations

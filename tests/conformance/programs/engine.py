@@ -1,5 +1,5 @@
 """
-The emulator itself, with one of the smaller speech engines.
+Checks the emulator itself with one of the smaller speech engines.
 
 The environment of this program has no other engine. eSpeak NG has the license GPL and is installed
 only in this environment.
@@ -39,7 +39,7 @@ def ask(server: Emulator, rate_hz: int, **fields: object) -> tuple[float, dict[s
 
 
 def installed_engine(_: Server) -> str:
-    """The emulator selects the installed engine. This engine speaks at two speeds."""
+    """The emulator selects the installed engine. The engine speaks faster with a rate of 1.5."""
     installed = {each.metadata["Name"].lower() for each in importlib.metadata.distributions()}
     [wanted] = [engine for package, engine in ENGINES.items() if package in installed]
     engine = default_synthesizer()

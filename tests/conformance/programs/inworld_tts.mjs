@@ -1,4 +1,4 @@
-// Inworld's client for Node, unmodified.
+// Checks Inworld's client for Node, unmodified.
 import { ApiError, InworldTTS } from "@inworld/tts";
 
 import { assert, run, wordsOf } from "./checks.mjs";

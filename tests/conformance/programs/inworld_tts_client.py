@@ -1,4 +1,4 @@
-"""Inworld's client for Python, unmodified."""
+"""Checks Inworld's client for Python, unmodified."""
 
 from __future__ import annotations
 

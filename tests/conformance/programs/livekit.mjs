@@ -1,4 +1,4 @@
-// LiveKit's Inworld TTS plugin for Node, unmodified.
+// Checks LiveKit's Inworld TTS plugin for Node, unmodified.
 import { initializeLogger } from "@livekit/agents";
 import { TTS } from "@livekit/agents-plugin-inworld";
 

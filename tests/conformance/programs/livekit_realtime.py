@@ -1,4 +1,4 @@
-"""LiveKit's plugin for OpenAI's Realtime service, unmodified."""
+"""Checks LiveKit's plugin for OpenAI's Realtime service, unmodified."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def speak(session: Any, pcm: bytes) -> None:
 
 
 async def written_turn(server: Server) -> str:
-    """A written conversation is copied to the server, and the reply is text and audio."""
+    """The plugin copies a written conversation to the server. The reply has text and audio."""
     chat = llm.ChatContext.empty()
     chat.add_message(role="user", content="My name is Alice.")
     chat.add_message(role="assistant", content="Nice to meet you.")
@@ -83,7 +83,7 @@ async def written_turn(server: Server) -> str:
 
 async def spoken_turn(server: Server) -> str:
     """
-    The server detects the words and the end of a spoken question. The reply is text and audio.
+    The server recognizes a spoken question and detects its end. The reply has text and audio.
     """
     heard: asyncio.Queue[Any] = asyncio.Queue()
     created: asyncio.Queue[Any] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""LiveKit's Inworld STT plugin, unmodified."""
+"""Checks LiveKit's Inworld STT plugin, unmodified."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def hear(stt: inworld.STT, pcm: bytes, *, flush: bool = False, turns: int 
 def check(events: list[Any]) -> str:
     text = " ".join(finals(events))
     assert words_of(SENTENCE) == words_of(text), text
-    # The framework sometimes adds its own usage event.
+    # The framework sometimes adds a usage event of its own, so usage events are ignored.
     kinds = [e.type for e in events if e.type is not SpeechEventType.RECOGNITION_USAGE]
     assert SpeechEventType.START_OF_SPEECH is kinds[0], kinds
     assert SpeechEventType.END_OF_SPEECH is kinds[-1], kinds

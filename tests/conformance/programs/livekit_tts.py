@@ -1,4 +1,4 @@
-"""LiveKit's Inworld TTS plugin, unmodified."""
+"""Checks LiveKit's Inworld TTS plugin, unmodified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// OpenAI's client for Node, unmodified. Its Realtime connection uses the package ws.
+// Checks OpenAI's client for Node, unmodified. Its Realtime connection uses the package ws.
 import OpenAI from "openai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
 
@@ -22,7 +22,8 @@ const AUDIO = {
   output: { format: PCM, voice: "marin" },
 };
 
-// Opens a session. Calls use() with the session and with a function that waits for an event.
+// Opens a session, and calls use(realtime, until). until(type) waits for an event of this type, and
+// returns all events up to this event.
 async function withSession(server, settings, use) {
   const client = new OpenAI({ apiKey: server.api_key, baseURL: `${server.url}/v1` });
   const realtime = new OpenAIRealtimeWS({ model: "gpt-realtime" }, client);

@@ -1,4 +1,4 @@
-// OpenAI's Agents SDK for Node, unmodified. Its realtime sessions use a WebSocket.
+// Checks OpenAI's Agents SDK for Node, unmodified. Its realtime sessions use a WebSocket.
 import { RealtimeAgent, RealtimeSession, OpenAIRealtimeWebSocket, tool } from "@openai/agents-realtime";
 import { z } from "zod";
 
@@ -41,8 +41,8 @@ const textOf = (history, role) =>
   history.filter((item) => item.type === "message" && item.role === role).at(-1)
     ?.content.map((part) => part.transcript ?? part.text ?? "").join("") ?? "";
 
-// Returns a promise of the first reply whose text contains the part. The promise is resolved when
-// the agent has ended.
+// Returns a promise of the text of the first reply that contains the part. The promise is resolved
+// when the agent has ended this reply.
 const replyOf = (session, part) =>
   new Promise((done) => {
     session.on("agent_end", (_context, _agent, text) => text.includes(part) && done(text));

@@ -1,4 +1,4 @@
-"""The realtime sessions of OpenAI's Agents SDK for Python, unmodified."""
+"""Checks the realtime sessions of OpenAI's Agents SDK for Python, unmodified."""
 
 from __future__ import annotations
 

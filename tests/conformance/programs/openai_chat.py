@@ -1,7 +1,7 @@
 """
-Chat completions with OpenAI's own synchronous client, unmodified.
+Checks chat completions with OpenAI's own synchronous client, unmodified.
 
-Each case is sent by the client and by ``iw.llm``, and both must get the same result.
+OpenAI's client and ``iw.llm`` both send each case, and both must get the same result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Realtime connection of OpenAI's own synchronous client, unmodified."""
+"""Checks the Realtime connection of OpenAI's own synchronous client, unmodified."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def audio_of(events: list[Any]) -> bytes:
 
 
 def written_turn(server: Server) -> str:
-    """A written question has a written answer."""
+    """A written request gets a written reply."""
     with connection_of(server, output_modalities=["text"]) as connection:
         write(connection, "Say good morning, everybody.")
         connection.response.create()
@@ -80,7 +80,7 @@ def written_turn(server: Server) -> str:
 
 
 def spoken_turn(server: Server) -> str:
-    """The server detects the words and the end of a spoken question. The reply is spoken."""
+    """The server recognizes a spoken question and detects its end. The reply is spoken."""
     with connection_of(server, output_modalities=["audio"], audio=AUDIO) as connection:
         sound = server.question_pcm() + bytes(SECOND)
         for at in range(0, len(sound), CHUNK_BYTES):
@@ -135,7 +135,7 @@ def tool_call(server: Server) -> str:
 
 def interruption(server: Server) -> str:
     """
-    A response can be cancelled, and the item of the response can be truncated to the played audio.
+    A response can be cancelled. Its item can be truncated, and then deleted.
     """
     with connection_of(server, output_modalities=["audio"]) as connection:
         write(connection, "Count to 90.")

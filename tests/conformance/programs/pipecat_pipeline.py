@@ -1,4 +1,4 @@
-"""Runs a pipeline with one service. All programs for Pipecat use this module."""
+"""Runs a pipeline of Pipecat with one service. All programs for Pipecat use this module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipecat's Inworld Realtime service, unmodified."""
+"""Checks Pipecat's Inworld Realtime service, unmodified."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """
-Pipecat's Inworld TTS services, unmodified.
+Checks Pipecat's two Inworld TTS services, unmodified: one over HTTP and one over a WebSocket.
 
-The HTTP service has no argument for the address, so this program sets an attribute of the service.
+The HTTP service has no argument for the address of the server, so this program sets an attribute
+of the service.
 """
 
 from __future__ import annotations

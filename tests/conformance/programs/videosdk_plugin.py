@@ -1,7 +1,8 @@
 """
-The Inworld TTS plugin of VideoSDK, unmodified.
+Checks the Inworld TTS plugin of VideoSDK.
 
-The addresses are constants in the plugin's module. This program replaces these constants.
+The code of the plugin is unmodified, but this program sets the constants of its module that have
+the addresses of the service.
 """
 
 from __future__ import annotations
@@ -82,10 +83,11 @@ async def one_text(server: Server) -> str:
 
 async def sentences(server: Server) -> str:
     """
-    The plugin speaks a second text on one connection. This text arrives in pieces, with a flush
-    after each sentence.
+    The plugin speaks two texts on the same connection.
 
-    The plugin returns after the first flush, so the check waits for the audio of all sentences.
+    The second text arrives in pieces, with a flush after each sentence. ``synthesize`` returns
+    after the first flush, so the check waits for 3 s of audio, which is more than the first
+    sentence has.
     """
 
     async def pieces() -> AsyncIterator[Any]:
@@ -103,7 +105,7 @@ async def sentences(server: Server) -> str:
             track.started.clear()
             await track.started.wait()
         assert not errors, errors
-    return "the audio of all sentences"
+    return "audio after the first flush"
 
 
 async def options(server: Server) -> str:

@@ -1,4 +1,4 @@
-"""The Inworld TTS and LLM plugins of Vision Agents, unmodified."""
+"""Checks the Inworld TTS and LLM plugins of Vision Agents, unmodified."""
 
 from __future__ import annotations
 

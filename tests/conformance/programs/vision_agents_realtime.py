@@ -1,7 +1,8 @@
 """
-Runs the unmodified Inworld Realtime plugin of Vision Agents over WebRTC.
+Checks the Inworld Realtime plugin of Vision Agents over WebRTC.
 
-The addresses of the plugin are constants. This program replaces these constants.
+The code of the plugin is unmodified, but this program sets the constants of its modules that have
+the addresses of the service.
 """
 
 from __future__ import annotations

@@ -198,8 +198,8 @@ def require_prompt_silence(seconds: float, step: str) -> None:
     """
     Check that the page played less than 0.5 s of sound after an interruption.
 
-    The server sends audio two seconds before the page plays the audio. A page that does not drop
-    this audio plays much more than 0.5 s.
+    The server sends audio up to two seconds before the page plays it. So a page that does not drop
+    the audio of an interrupted reply plays much more than 0.5 s.
     """
     assert seconds < 0.5, f"{step}: {seconds:.1f} s of sound after the interruption"
 

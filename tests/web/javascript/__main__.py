@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "examples" / "web_talk.html"
 PACKAGES = ("typescript==7.0.2", "eslint==10.15.0", "@eslint/js==10.0.1", "globals==17.14.0")
-# Older versions do not recognize a module by its syntax.
+# Older versions of Node do not recognize a module by its syntax.
 NODE_VERSION = (20, 19)
 CHECK_SECONDS = 300
 
@@ -105,7 +105,8 @@ CHECKS: dict[str, Callable[[], bool]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.web.javascript", description=__doc__)
-    parser.add_argument("checks", nargs="*", metavar="CHECK", help=f"of {', '.join(CHECKS)}")
+    names = f"{', '.join(CHECKS)}; without a name, all checks run"
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help=names)
     names = parser.parse_args().checks or list(CHECKS)
     if unknown := set(names) - set(CHECKS):
         parser.error(f"unknown check {', '.join(sorted(unknown))}")

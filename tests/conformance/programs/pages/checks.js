@@ -1,4 +1,5 @@
-// The checks of a page of another origin. Each returns a text about what happened, or throws.
+// The checks of a page whose origin is not the origin of the emulator. Each check returns a text
+// about the result, or throws an error.
 const TEXT = "Hello there. It costs $12.50, and it is worth it. Goodbye!";
 const VOICE = { voiceId: "Ashley", modelId: "inworld-tts-2" };
 
@@ -21,8 +22,8 @@ function joined(parts) {
   return all;
 }
 
-// Opens a WebSocket. Returns functions that send JSON, and that wait for a message for which
-// holds returns true; the messages before it are returned too.
+// Opens a WebSocket. Returns the socket and two functions. send sends a message as JSON. until
+// waits for a message for which holds returns true, and returns all messages up to this message.
 async function open(url, protocols = []) {
   const socket = new WebSocket(url, protocols);
   const messages = [];
@@ -55,7 +56,8 @@ async function open(url, protocols = []) {
   return { socket, send, until };
 }
 
-// Calls use for each piece of sound of the microphone, until it is stopped.
+// Calls use with each 100 ms of the microphone's audio, as base64. Returns a function that stops
+// the microphone.
 async function listen(rate, use) {
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
@@ -79,7 +81,7 @@ async function listen(rate, use) {
   };
 }
 
-// Plays 16-bit samples to their end, and returns their length in seconds.
+// Plays 16-bit samples to their end. Returns the duration in seconds.
 async function play(pcm, rate) {
   const context = new AudioContext();
   const samples = Float32Array.from(new Int16Array(pcm.buffer), (sample) => sample / 32768);
@@ -183,7 +185,7 @@ async function encodings(server) {
   return shown.join(", ");
 }
 
-// The query parameter key is not a credential of TTS.
+// TTS does not accept a credential in the query parameter key.
 async function keyInQuery(server) {
   const connection = await open(`${ttsUrl(server)}?key=${encodeURIComponent(server.api_key)}`);
   connection.send({ contextId: "one", create: VOICE });
