@@ -196,6 +196,7 @@ def test_speech_after_an_interruption_is_heard() -> None:
         talk.cancel()
         run_until(talk, cancelled.is_set)
         talk.say("Once more")
+        run_until(talk, lambda: talk.queued_ms >= 199, reads=False)
         audio = run_until(talk, lambda: talk.npc_text == "Again. " and not talk.queued_ms)
         audio += run_frames(talk, 30)
 
