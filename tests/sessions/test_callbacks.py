@@ -39,6 +39,9 @@ from support.scripted_realtime import realtime
 # A call that takes longer than this counts as hanging. All deadlines of the client are shorter.
 HANG_SECONDS = 60.0
 
+# The service begins its first response within this time, and does not answer later requests.
+START_SECONDS = 3.0
+
 
 @attrs.define
 class Work:
@@ -398,7 +401,7 @@ def test_a_tool(probe: Probe) -> None:
         return "done"
 
     # The reply waits for the function until tool_timeout. After that, the service does not answer.
-    settings = {"tool_timeout": 0.2, "response_start_timeout": 0.2}
+    settings = {"tool_timeout": 0.2, "response_start_timeout": START_SECONDS}
     with realtime(calling) as iw, iw.realtime.connect(Session(tools=[probed]), **settings) as rt:
         rt.play(NullSpeaker(24000))
         probe.begin(rt=rt, reply=rt.send_message("Call it."))
@@ -408,7 +411,7 @@ def test_a_tool(probe: Probe) -> None:
 @pytest.mark.parametrize("method", ["write", "clear"])
 def test_the_speaker_of_a_session(probe: Probe, method: str) -> None:
     """The player and the executor of a session call the methods of a speaker."""
-    with realtime(speaking) as iw, iw.realtime.connect(response_start_timeout=0.2) as rt:
+    with realtime(speaking) as iw, iw.realtime.connect(response_start_timeout=START_SECONDS) as rt:
         heard = threading.Event()
         rt.on(Interrupted, lambda _: heard.set())
         rt.play(ProbedSpeaker(probe, method))

@@ -329,7 +329,9 @@ class Tts:
         stream = self.stream(text, config=settings, timeout=timeout, create_timeout=create_timeout)
         is_wav = encoding is AudioEncoding.PCM
         blocks = _blocks(stream, wav.header(settings.audio.sample_rate_hz) if is_wav else b"")
-        return _resumed(next(blocks), blocks)
+        begun = _begun(blocks)
+        next(begun)
+        return begun
 
     @with_keyword_hints
     def speak(
@@ -452,7 +454,15 @@ def _blocks(stream: SpeechStream, header: bytes) -> Generator[bytes, None, None]
                 header = b""
 
 
-def _resumed(first: bytes, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+def _begun(blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    """
+    Wait for the first block at the first step, which yields no data. Then yield all blocks.
+
+    The first step also lets ``close()`` close *blocks*. Closing a generator that has made no step
+    runs none of its code.
+    """
     with contextlib.closing(blocks):
+        first = next(blocks)
+        yield b""
         yield first
         yield from blocks

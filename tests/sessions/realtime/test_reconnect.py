@@ -13,6 +13,7 @@ from inworld_sync import (
     AuthError,
     ClosedError,
     ConnectionLost,
+    DeadlineExceeded,
     InvalidRequestError,
     QuotaError,
     StreamEnded,
@@ -646,7 +647,8 @@ def test_an_outage_that_lasts() -> None:
 
         assert rt.ended is not None
         assert rt.ended.error is not None
-        assert isinstance(rt.ended.error.__cause__, ConnectionLost)
+        # The deadline may pass before the service drops the last connection.
+        assert isinstance(rt.ended.error.__cause__, (ConnectionLost, DeadlineExceeded))
 
 
 def test_a_service_that_accepts_and_drops() -> None:
