@@ -51,11 +51,12 @@ FORBIDDEN_UNITS = {"emulator": {"wire", "sessions", "rest", "transport", "teleph
 # sockets.
 ALONE = {
     "_cffi_backend": {"_native"},
-    # The library for WebRTC uses asyncio.
+    # The library for WebRTC uses asyncio. A consumer of Django Channels is called in the event loop
+    # of the server.
     "aioice": {"emulator"},
     "aiortc": {"emulator", "webrtc"},
-    "asyncio": {"emulator", "webrtc"},
-    "asgiref": {"web"},
+    "asyncio": {"emulator", "transport", "webrtc"},
+    "asgiref": {"transport", "web"},
     "attrs": set(RANKS) - {"_version", "errors", "_native"},
     # tools uses cattrs for the arguments of functions, because their types are defined by the user.
     "cattrs": {"models", "wire", "tools"},
