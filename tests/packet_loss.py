@@ -27,10 +27,12 @@ def main() -> None:
     parser.add_argument("--loss", type=float, default=0.05)
     parser.add_argument("--delay-ms", type=float, default=60.0)
     parser.add_argument("--sentences", type=int, default=50)
+    parser.add_argument("--no-fec", action="store_true", help="the sender adds no copies")
     chosen = parser.parse_args()
     network = {"loss": chosen.loss, "delay": chosen.delay_ms / 1000.0}
     with Inworld(local=True) as iw:
-        spoken = sentences(iw, [*SENTENCES, *MORE_SENTENCES][: chosen.sentences])
+        texts = [*SENTENCES, *MORE_SENTENCES][: chosen.sentences]
+        spoken = sentences(iw, texts, fec=not chosen.no_fec)
         for side in DECODERS:
             used = [each for each in spoken if not each.errors(side, 0, loss=0.0, delay=0.0)]
             found = [

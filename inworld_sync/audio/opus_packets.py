@@ -2,9 +2,9 @@
 Decodes the Opus packets of an RTP stream. Packets may be late, lost or in the wrong order.
 
 An Opus decoder needs the packets in order. So a packet that arrives too early waits a moment for
-the packets before it. If a packet is lost, the Opus decoder itself generates the missing audio: the
-decoder continues the speech from its own state, so that the audio of the next packet continues the
-generated audio.
+the packets before it. If a packet is lost, the next packet may have a copy of the lost packet.
+Without a copy, the Opus decoder itself generates the missing audio: the decoder continues the
+speech from its own state, so that the audio of the next packet continues the generated audio.
 
 - :class:`OpusStream` is for a recognizer. It returns the audio as soon as the audio is in order.
 - :class:`OpusPackets` is for a listener. It adds a playout in live mode, which adapts its delay to
@@ -16,19 +16,15 @@ This module needs PyAV. Thread safety: none; only one thread may use an object.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
+from inworld_sync.audio.opus_decoder import RATE_HZ, new_decoder
 from inworld_sync.audio.playout import Playout
-
-if TYPE_CHECKING:
-    import av
-    import av.error
 
 __all__ = ["DecodedAudio", "OpusPackets", "OpusStream"]
 
-RATE_HZ: Final = 48000
 BLOCK_MS: Final = 20
 _BLOCK_BYTES: Final = RATE_HZ * BLOCK_MS // 1000 * 2
 _SAMPLE_BYTES: Final = 2
@@ -39,13 +35,8 @@ _REORDER_SECONDS: Final = 0.06
 # If the sequence number jumps by more than this, the sender has begun a new stream.
 _MAX_JUMP: Final = 1000
 
-# A loss that is longer than this is not concealed, because the decoder fades to silence.
-_MOST_CONCEALED_SAMPLES: Final = RATE_HZ * 120 // 1000
-
-# If a packet consists of one byte, and the last two bits of this byte are 0, the packet has one
-# empty frame. An Opus decoder conceals such a frame (RFC 6716, sections 3.1 and 3.2.1). PyAV has no
-# other way to request the concealment.
-_ONE_FRAME: Final = 0xFC
+# A longer loss is not replaced, because the decoder fades to silence.
+_MOST_REPLACED_SAMPLES: Final = RATE_HZ * 120 // 1000
 
 _TIMESTAMPS: Final = 0xFFFFFFFF
 
@@ -85,10 +76,6 @@ class OpusStream:
     """
 
     def __init__(self, logger: logging.Logger, wait: float) -> None:
-        import av
-        import av.error
-
-        self._av = av
         self._logger = logger
         self._wait = wait
         self._source: int | None = None
@@ -97,9 +84,7 @@ class OpusStream:
         self._is_first = True
         # Whether packets before the next packet are lost.
         self._has_lost = False
-        # The packet with which the decoder conceals a lost packet; empty before the first packet.
-        self._empty_packet = b""
-        self._decoder = _new_decoder()
+        self._decoder = new_decoder(logger)
         # The packets that wait for an earlier packet, by sequence number.
         self._early: dict[int, _Packet] = {}
 
@@ -119,10 +104,10 @@ class OpusStream:
         ahead = (sequence - self._next) & 0xFFFF
         if source != self._source or _MAX_JUMP < ahead < 0x10000 - _MAX_JUMP:
             self._early.clear()
-            self._decoder, self._empty_packet = _new_decoder(), b""
+            self._decoder = new_decoder(self._logger)
             self._is_first, self._has_lost = True, False
             self._source, self._next, ahead = source, sequence, 0
-        if ahead <= _MAX_JUMP:  # otherwise the packet is late, and its audio is concealed already
+        if ahead <= _MAX_JUMP:  # otherwise the packet is late, and its audio is replaced already
             self._early[sequence] = _Packet(timestamp, payload, now)
         return self.due(now)
 
@@ -142,34 +127,25 @@ class OpusStream:
 
     def _decoded(self, packet: _Packet) -> DecodedAudio | None:
         """Return the audio of a packet; None if it cannot be decoded."""
-        concealed = self._conceal(packet.timestamp) if self._has_lost else b""
-        pcm = self._decode(packet.payload)
-        self._has_lost = not pcm
-        if not pcm:
+        try:
+            replaced = self._decoder.replace_lost(self._lost_samples(packet), packet.payload)
+            pcm = self._decoder.decode(packet.payload)
+        except ValueError as error:
+            self._logger.debug("a packet of audio was not decoded: %s", error)
+            self._has_lost = True
             return None
-        self._empty_packet = bytes([packet.payload[0] & _ONE_FRAME])
+        self._has_lost = False
         self._end = (packet.timestamp + len(pcm) // _SAMPLE_BYTES) & _TIMESTAMPS
         is_first, self._is_first = self._is_first, False
-        start = (packet.timestamp - len(concealed) // _SAMPLE_BYTES) & _TIMESTAMPS
-        return DecodedAudio(start, concealed + pcm, is_first)
+        start = (packet.timestamp - len(replaced) // _SAMPLE_BYTES) & _TIMESTAMPS
+        return DecodedAudio(start, replaced + pcm, is_first)
 
-    def _conceal(self, until: int) -> bytes:
-        """Return audio that replaces lost packets, up to a timestamp."""
-        missing = (until - self._end) & _TIMESTAMPS
-        if not self._empty_packet or missing > _MOST_CONCEALED_SAMPLES:
-            return b""
-        pcm = b""
-        while len(pcm) < missing * _SAMPLE_BYTES and (more := self._decode(self._empty_packet)):
-            pcm += more
-        return pcm[: missing * _SAMPLE_BYTES]
-
-    def _decode(self, payload: bytes) -> bytes:
-        try:
-            frames = self._decoder.decode(self._av.Packet(payload))
-        except self._av.error.FFmpegError as error:
-            self._logger.debug("a packet of audio was not decoded: %s", error)
-            return b""
-        return b"".join(bytes(each.planes[0])[: each.samples * _SAMPLE_BYTES] for each in frames)
+    def _lost_samples(self, following: _Packet) -> int:
+        """Return the length of the lost audio to replace before a packet."""
+        if not self._has_lost or self._is_first:
+            return 0
+        missing = (following.timestamp - self._end) & _TIMESTAMPS
+        return missing if missing <= _MOST_REPLACED_SAMPLES else 0
 
 
 class OpusPackets:
@@ -232,11 +208,3 @@ def _nanoseconds(seconds: float) -> int:
 
 def _new_playout() -> Playout:
     return Playout(RATE_HZ, mode="live", capacity_ms=20_000)
-
-
-def _new_decoder() -> av.AudioCodecContext:
-    import av
-
-    decoder = av.CodecContext.create("libopus", "r")
-    decoder.format, decoder.layout, decoder.sample_rate = "s16", "mono", RATE_HZ
-    return decoder

@@ -165,6 +165,7 @@ def _new_encoder() -> av.AudioCodecContext:
     encoder = av.CodecContext.create("libopus", "w")
     encoder.sample_rate, encoder.format, encoder.layout = _RATE_HZ, "s16", "mono"
     encoder.bit_rate, encoder.time_base = _BITS_PER_SECOND, _TIME_BASE
-    # Each packet has a low-quality copy of the previous packet, for decoders that use such copies.
+    # Each packet has a low-quality copy of the previous packet (in-band FEC), also if the service's
+    # SDP does not ask for copies: a decoder without FEC ignores the copies.
     encoder.options = {"application": "voip", "fec": "1", "packet_loss": "5"}
     return encoder

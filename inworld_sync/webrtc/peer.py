@@ -25,6 +25,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from inworld_sync.audio.opus_decoder import can_recover
 from inworld_sync.errors import ConnectError, ConnectionLost, RemoteProtocolError
 from inworld_sync.webrtc.incoming import IncomingAudio
 from inworld_sync.webrtc.outgoing import OutgoingTrack
@@ -44,6 +45,7 @@ _CHECKS = 8
 # If the SDP of a peer names no limit, the peer accepts messages of this size (RFC 8841, section
 # 6.1).
 _DEFAULT_MESSAGE_BYTES = 65536
+_OPUS_LINE = re.compile(r"^a=rtpmap:([0-9]+) opus/48000/2\r\n", re.MULTILINE)
 _MAX_MESSAGE_SIZE = re.compile(r"^a=max-message-size:\s*([0-9]{1,18})\s*$", re.MULTILINE)
 
 # At most this many bytes wait in the data channel. Further messages wait in the queue of the link.
@@ -124,7 +126,7 @@ class Peer:
         self._allow_loopback(transceiver)
         await connection.setLocalDescription(await connection.createOffer())
         sdp: str = connection.localDescription.sdp
-        return sdp
+        return _with_fec(sdp) if can_recover() else sdp
 
     async def accept(self, sdp: str) -> None:
         """
@@ -274,6 +276,11 @@ class Peer:
                 "arrived; see ping_timeout"
             )
         )
+
+
+def _with_fec(sdp: str) -> str:
+    """Ask the peer for in-band FEC, which aiortc does not do (RFC 7587, section 6.1)."""
+    return _OPUS_LINE.sub(r"\g<0>a=fmtp:\1 useinbandfec=1\r\n", sdp)
 
 
 def _is_loopback(host: str) -> bool:

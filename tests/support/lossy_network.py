@@ -98,8 +98,7 @@ def heard_by_client(arrivals: Sequence[Arrival], count: int) -> bytes:
     return pcm
 
 
-# The key is the side that speaks. The value is the decoder of the other side. Only the client sends
-# forward error correction (FEC).
+# The key is the side that speaks. The value is the decoder of the other side.
 DECODERS: dict[str, Decoder] = {"user": heard_by_emulator, "answer": heard_by_client}
 
 
@@ -111,12 +110,12 @@ class Sentence:
     Attributes:
         number: The number of the sentence. This number is a part of the seed.
         text: The spoken text.
-        packets: The Opus packets, for each side that speaks.
+        packets: The Opus packets.
     """
 
     number: int
     text: str
-    packets: dict[str, list[bytes]]
+    packets: list[bytes]
     iw: Inworld
 
     @property
@@ -134,19 +133,26 @@ class Sentence:
             loss: The share of lost packets.
             delay: The longest delay of a packet in seconds.
         """
-        packets = self.packets[side]
-        pcm = DECODERS[side](sent(packets, 1000 * seed + self.number, loss, delay), len(packets))
+        arrivals = sent(self.packets, 1000 * seed + self.number, loss, delay)
+        pcm = DECODERS[side](arrivals, len(self.packets))
         found = self.iw.stt.transcribe(pcm, sample_rate_hz=RATE_HZ).text
         return word_errors(self.text, found)
 
 
-def sentences(iw: Inworld, texts: Sequence[str]) -> list[Sentence]:
-    """Speak the texts with two alternating voices, and encode the speech."""
+def sentences(iw: Inworld, texts: Sequence[str], *, fec: bool = True) -> list[Sentence]:
+    """
+    Speak the texts with two alternating voices, and encode the speech.
+
+    Args:
+        iw: Speaks and recognizes.
+        texts: The texts.
+        fec: Whether each packet has a copy of the previous packet (in-band FEC), as from the client
+            and the emulator.
+    """
     found = []
     for number, text in enumerate(texts):
         spoken = iw.tts.synthesize(text, voice=VOICES[number % len(VOICES)])
         resampler = Resampler(spoken.sample_rate_hz, RATE_HZ)
         pcm = resampler.feed(bytes(spoken.pcm)) + resampler.finish()
-        packets = {"user": encoded(pcm, fec=True), "answer": encoded(pcm, fec=False)}
-        found.append(Sentence(number, text, packets, iw))
+        found.append(Sentence(number, text, encoded(pcm, fec=fec), iw))
     return found

@@ -1,4 +1,4 @@
-"""Opus packets with a tone."""
+"""Opus packets with a tone, and a look into Opus packets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-__all__ = ["FRAME", "HZ", "RATE_HZ", "opus_tone"]
+__all__ = ["FRAME", "HZ", "RATE_HZ", "has_copy", "opus_tone"]
 
 RATE_HZ = 48000
 FRAME = 960
@@ -32,3 +32,12 @@ def opus_tone(count: int, *, silent: int = 0) -> list[bytes]:
         frame.time_base = fractions.Fraction(1, RATE_HZ)
         packets += [bytes(packet) for packet in encoder.encode(frame)]
     return packets[: count + silent]
+
+
+def has_copy(packet: bytes) -> bool:
+    """
+    Return whether a packet with 20 ms of mono audio has a copy of the packet before it. The header
+    of the SILK layer has one bit for voice activity, and then one bit for the copy (RFC 6716,
+    section 4.2.3). Configurations from 16 on have no SILK layer (section 3.1).
+    """
+    return packet[0] >> 3 < 16 and len(packet) > 1 and bool(packet[1] & 0x40)

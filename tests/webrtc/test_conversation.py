@@ -213,9 +213,9 @@ def test_conversation_over_a_bad_network(server: Emulator, tmp_path: Path, seed:
     """
     A conversation works with 5 % packet loss and a delay of 0 to 60 ms for each packet.
 
-    No Opus decoder recovers all packets, and on a busy machine the relay delays packets by more
-    than 60 ms. So at most one of five words may be changed. ``test_lost_packets.py`` has the
-    exact limit, in virtual time.
+    On a busy machine, the relay delays packets by more than 60 ms, and the playout stretches the
+    speech. So at most one of five words may be changed. In ``test_lost_packets.py``, in virtual
+    time, no word may be changed.
     """
     session = Session(voice="Dennis", tools=[fact])
     with (

@@ -1,4 +1,4 @@
-"""Speech stays intelligible if the network loses and delays packets, measured in virtual time."""
+"""No word of speech changes if the network loses and delays packets, measured in virtual time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from inworld_sync import Inworld
 
 from support.lossy_network import DECODERS, Sentence, sentences
 
-# At most this many words of 1000 may be changed. In measurements, 3 to 4 words of 1000 were
-# changed.
-ALLOWED = 10
 SEEDS = 3
 TEXTS = [
     "How long does it take to fly from Paris to Rome?",
@@ -35,10 +32,9 @@ def spoken() -> Iterator[list[Sentence]]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("side", DECODERS)
 def test_words(spoken: list[Sentence], side: str) -> None:
-    """With 5 % loss and delays of 0 to 60 ms, at most one of 100 words is changed."""
+    """With 5 % loss and delays of 0 to 60 ms, no word is changed."""
     assert [each.errors(side, 0, loss=0.0, delay=0.0) for each in spoken] == [0] * len(spoken)
     found = [
         each.errors(side, seed, loss=0.05, delay=0.06) for seed in range(SEEDS) for each in spoken
     ]
-    words = SEEDS * sum(each.words for each in spoken)
-    assert sum(found) * 1000 <= ALLOWED * words, found
+    assert sum(found) == 0, found

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import re
 import threading
 import time
 from collections.abc import Coroutine, Sequence
@@ -32,6 +33,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from inworld_sync.audio.opus_decoder import can_recover
 from inworld_sync.emulator.faults import Fault
 from inworld_sync.emulator.peer import PeerGone
 from inworld_sync.emulator.realtime.config import SessionConfig
@@ -54,6 +56,9 @@ _CHECK_SECONDS = 0.25
 _FLUSH_SECONDS = 1.0
 _FLUSH_STEP_SECONDS = 0.01
 _CLOSE_SECONDS = 2.0
+# The parameter useinbandfec=1 means that the decoder uses in-band FEC (RFC 7587, section 6.1).
+_USES_FEC = re.compile(r"^a=fmtp:.*\buseinbandfec=1\b", re.MULTILINE)
+_OPUS_LINE = re.compile(r"^a=rtpmap:([0-9]+) opus/48000/2\r\n", re.MULTILINE)
 
 
 class Call:
@@ -114,6 +119,8 @@ class Call:
             transceiver.setCodecPreferences(_opus())
             track = InputTrack(transceiver.receiver, self._on_audio)
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+            if _USES_FEC.search(offer):
+                self._output.add_copies()
             self._restrict_addresses()
             await connection.setLocalDescription(await connection.createAnswer())
         except BaseException as error:
@@ -126,7 +133,10 @@ class Call:
             raise Refused(INVALID_ARGUMENT, message) from error
         self._start(self._watch())
         self._start(track.run())
-        return connection.localDescription.sdp
+        sdp: str = connection.localDescription.sdp
+        if can_recover():
+            sdp = _OPUS_LINE.sub(r"\g<0>a=fmtp:\1 useinbandfec=1\r\n", sdp)
+        return sdp
 
     async def end(self, *, silently: bool = False) -> None:
         """End the call. With *silently*, the client gets no message about the end."""

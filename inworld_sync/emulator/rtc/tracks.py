@@ -80,6 +80,13 @@ class OutputTrack(MediaStreamTrack):
         self._due = 0.0
         self._samples = 0
 
+    def add_copies(self) -> None:
+        """
+        Add a copy of each packet, with less quality, to the next packet (in-band FEC). Call this
+        method before the first :meth:`recv`.
+        """
+        self._encoder.options = {"application": "voip", "fec": "1", "packet_loss": "5"}
+
     async def recv(self) -> av.Packet[av.AudioStream]:
         """Wait until the next packet is due, and return it."""
         while True:
