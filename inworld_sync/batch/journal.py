@@ -189,8 +189,8 @@ def _lock(file: int, path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise ConfigError(
-            f"another process works on this batch, which has {str(path)!r} open: wait for its end, "
-            "or choose another folder"
+            f"another process works on this batch and has {str(path)!r} open: wait until the "
+            "process ends, or choose another folder"
         ) from None
 
 

@@ -113,5 +113,6 @@ def check_collisions(names: Iterable[tuple[str, str]]) -> None:
             folder = folder.rpartition("/")[0]
             if folder in seen:
                 raise ConfigError(
-                    f"the output of {seen[folder]} is a folder in the output of {row}: {folder!r}"
+                    f"{folder!r} is the output of {seen[folder]}, but also a folder of the output "
+                    f"of {row}: change the template"
                 )

@@ -35,12 +35,12 @@ class ShapeAnimation:
 
     Attributes:
         action: The name of the action.
-        shapes: The set of mouth shapes.
+        shapes: The name of the set of mouth shapes.
         animated: The names of the shape keys that have key frames now.
         missing: The names of the shape keys that were wanted, but that the mesh does not have.
         key_frames: How many key frames were written.
-        first_frame: The first frame.
-        last_frame: The last frame, at which the mouth is at rest.
+        first_frame: The frame at which the speech begins.
+        last_frame: The frame of the last key frame, at which the mouth is at rest.
     """
 
     action: str

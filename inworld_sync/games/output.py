@@ -109,7 +109,7 @@ class SpeechOutput:
         self._is_speaking = False
         # For how long the device has had no speech.
         self._dry_seconds = math.inf
-        # Whether reads return silence because the voice was paused before it spoke.
+        # Whether reads return silence, because the voice was paused while it did not speak.
         self._is_held = False
         self._fade_frames = self._fade_left = 0
 

@@ -68,7 +68,7 @@ class VoiceSound:
     ``ShowBase`` does this for its own managers.
 
     If the voice is cancelled or interrupted, the next :meth:`update` stops the sound. OpenAL fades
-    out the sound within its buffer, which has 20 ms by default.
+    out the sound within its own buffer, which has 20 ms by default.
 
     Args:
         voice: The voice. It may be started before or after this object is made.
@@ -285,8 +285,8 @@ class MorphMouth:
     Args:
         actor: The actor.
         mouth: The mouth of a voice.
-        shapes: The set of shapes that the sliders of the model have, such as ``openxr`` or
-            ``arkit``; see :data:`~inworld_sync.games.SHAPE_SETS`.
+        shapes: The name of the set of shapes that the sliders of the model have, such as ``openxr``
+            or ``arkit``; see :data:`~inworld_sync.games.SHAPE_SETS`.
         names: The name of the slider of each shape, if the model has other names. Shapes that the
             model does not have are left out.
         part: The part of the actor that has the sliders.

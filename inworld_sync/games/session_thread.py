@@ -69,7 +69,7 @@ class SessionThread:
         settings: The settings of the session.
         reconnect_timeout: For how many seconds the client tries to replace a lost connection.
         output: Plays the speech.
-        name: The number of the conversation.
+        name: The number of the conversation, for the name of the thread.
 
     Attributes:
         opened: The session; None until it is open.
@@ -178,7 +178,7 @@ class SessionThread:
         return None
 
     def _next(self) -> _Audio | Callable[[RealtimeSession], object] | None:
-        """Wait for the next command; return None if the session has ended."""
+        """Wait for the next command; return None if the session has ended, or was closed."""
         opened = self.opened
         assert opened is not None
         while True:

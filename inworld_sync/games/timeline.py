@@ -106,7 +106,8 @@ class MouthTimeline:
             shapes: A set with one name for each viseme, such as ``rhubarb`` or ``preston_blair``.
 
         Raises:
-            ConfigError: The set is unknown, or combines several shapes for a viseme.
+            ConfigError: The set is unknown, or has no name for the mouth at rest, as ``arkit`` and
+                ``vrm``.
         """
         require_set(shapes)
         if not rest_shape(shapes):

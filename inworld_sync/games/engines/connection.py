@@ -155,7 +155,7 @@ class EngineConnection:
         return True
 
     def _read(self) -> tuple[int, str]:
-        """Handle messages until the end. Return the code and the reason for closing the socket."""
+        """Handle messages until the connection ends. Return the code and reason for its close."""
         while not self._is_over.is_set():
             if self._outgoing.stalled > _STALL_SECONDS:
                 self._logger.warning("%s: the engine reads no messages", self._name)
@@ -246,7 +246,7 @@ class EngineConnection:
                 raise BadMessage("the engine has a conversation already: send stop first")
             ended = [each for each in (*self._ended, self._conversation) if each.is_running]
             if len(ended) > _MAX_ENDING_CONVERSATIONS:
-                raise BadMessage("the sessions of earlier conversations still end: start later")
+                raise BadMessage("earlier conversations are still closing: send start later")
             self._ended = ended
         self._is_audio_refused = False
         self._conversation = EngineConversation(

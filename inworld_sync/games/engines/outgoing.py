@@ -217,7 +217,7 @@ class Outgoing:
             return line.heard_now_ms(time.monotonic()), False
 
     def has_line(self, number: int) -> bool:
-        """Return whether a line has begun and was neither interrupted nor heard to its end."""
+        """Return whether a line has begun and is not over: interrupted, failed or heard fully."""
         with self._news:
             return number in self._lines
 

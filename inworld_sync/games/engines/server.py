@@ -1,8 +1,9 @@
 """
 Accepts game engines on the loopback interface.
 
-The server refuses web pages. A browser sends two headers for a page: ``Origin`` has the site of the
-page, and ``Host`` has the host name to which the page connects.
+The server refuses web pages, except pages of *allowed_origins*. It checks two headers that a
+browser sends for a page: ``Origin`` has the site of the page, and ``Host`` has the host name to
+which the page connects.
 
 Threads: ``inworld-engines`` accepts connections. Each connection has a thread ``inworld-engine-N``.
 The websockets library has two more threads for each connection, which read the socket and send
