@@ -248,7 +248,7 @@ return redis.call('ZCARD', PROCESSES)
 """
 )
 
-# The process leaves the queue.
+# No further ARGV. The process leaves the queue.
 WITHDRAW: Final = (
     _COMMON
     + """
@@ -259,7 +259,7 @@ return 0
 """
 )
 
-# Further ARGV: all places of the process. The process ends after this call.
+# Further ARGV: all places of the process. After this call, the process has no places.
 LEAVE: Final = (
     _COMMON
     + f"""

@@ -102,8 +102,8 @@ class Llm:
         Answer a conversation, and return the complete answer.
 
         The request is retried if the client could not connect, or if the service did not handle the
-        request (status 429 or 503 with ``Retry-After``). If the service may have handled the
-        request, the client does not retry.
+        request: the status is 429 or 503, and the response has ``Retry-After``. If the service may
+        have handled the request, the client does not retry.
 
         Args:
             messages: A text of the user, or the messages of the conversation, the oldest first:

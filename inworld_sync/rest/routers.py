@@ -55,7 +55,7 @@ class Routers:
 
     def get(self, router: str, *, timeout: float | None = 10.0) -> Router:
         """
-        Return the router with an id.
+        Return the router whose id is *router*.
 
         Args:
             router: The id, with or without ``inworld/``.
