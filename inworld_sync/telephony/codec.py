@@ -80,7 +80,7 @@ class Codec(Protocol):
         ...
 
     def hang_up(self) -> Message | None:
-        """Return the message that ends the call; None if closing the socket ends the call."""
+        """Return the message that ends the call; None if the carrier has no such message."""
         ...
 
 

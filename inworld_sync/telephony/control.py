@@ -53,7 +53,7 @@ class ControlRunner:
     def require(self) -> None:
         """Raise ConfigError if there is no control."""
         if self._control is None:
-            raise ConfigError("transfer() needs the control= of the call")
+            raise ConfigError("transfer() needs a call that was made with control=")
 
     def hang_up(self, call_id: str) -> None:
         """End the call, and wait at most 15 s for the answer of the carrier."""

@@ -66,7 +66,7 @@ class HeardClock:
         early: How many reports came too early. Such reports do not count.
         stale: How many reports belong to an earlier generation or to an unknown mark. Such reports
             do not count.
-        delay: The present delay in seconds.
+        delay: The time in seconds from sending to hearing, as it was assumed or measured last.
     """
 
     def __init__(self, rate_hz: int, delay: float, reports: Reports) -> None:

@@ -339,14 +339,14 @@ def test_unknown_targets() -> None:
 
 
 def test_tools_outside_a_call() -> None:
-    """Tools outside a call, and transfers without a control, raise errors that say why."""
-    with pytest.raises(LocalProtocolError, match="outside a call"):
+    """``current_call`` outside a tool, and a transfer without a control, raise clear errors."""
+    with pytest.raises(LocalProtocolError, match="outside a tool"):
         current_call()
     with SimulatedCall() as call, realtime(serve_call()) as iw:
         with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
             with pytest.raises(ConfigError, match="control="):
                 running.bridge.transfer("+1")
-            with pytest.raises(ConfigError, match="keys"):
+            with pytest.raises(ConfigError, match="digits"):
                 running.bridge.send_keys("x")
 
 
