@@ -224,7 +224,8 @@ def _kinds(
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as error:
         raise ConfigError(
-            f"the annotations of tool {name} must be defined before it is decorated: {error}"
+            f"the annotations of tool {name} must name types that are defined before the function "
+            f"is decorated: {error}"
         ) from error
     for each in parameters:
         if each not in hints:

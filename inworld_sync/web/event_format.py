@@ -110,7 +110,7 @@ class WordFormat:
 
 
 class EventFormat:
-    """Makes events for words and transcripts. All other events of a program have no effect."""
+    """Makes events for words and transcripts. All other events of the source have no effect."""
 
     def __init__(self) -> None:
         self._words = WordFormat()

@@ -2,8 +2,8 @@
 Implements the audio track from the user to the service.
 
 A track sends a packet every 20 ms, also while the user is silent. So blocks of audio wait in a
-queue. While the queue is empty, the track sends silence. The track encodes the audio itself, since
-aiortc would use a pool of threads.
+queue. While the queue is empty, the track sends silence. The track encodes the audio itself. aiortc
+would encode it on the loop's thread for name lookups, where a slow lookup would delay the audio.
 
 Lock rule: ``_changed`` guards the queue. Nothing else is called while this lock is held.
 """

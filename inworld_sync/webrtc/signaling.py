@@ -42,8 +42,8 @@ _MAX_ICE_SECONDS = 3.0
 
 _MAX_PORT = 65535
 
-# An answer has about 2000 characters. Longer answers are refused, because the time to read an
-# answer grows with the square of the number of candidates.
+# An answer has about 2000 characters. An answer above this limit is refused, because the time to
+# read an answer grows with the square of the number of candidates.
 _MAX_SDP_CHARACTERS = 64 * 1024
 
 
@@ -91,7 +91,7 @@ def fetch_ice_servers(http: HttpClient, header: Header, deadline: Deadline) -> l
         return read_ice_servers(response.json())
     except InworldError as error:
         # A connection may be possible without these servers.
-        http.options.logger.info("no ICE servers: %s", error)
+        http.options.logger.info("the ICE servers could not be fetched: %s", error)
         return []
 
 

@@ -271,7 +271,7 @@ class TrackSpeech:
         return []
 
     def _drop_items(self, response_id: str | None, now: float) -> None:
-        """Drop the audio that has not arrived yet, of one response or of all responses."""
+        """Wait for no more audio of one response, or of all responses. Drop it if it arrives."""
         left = [item for item in self._items if response_id not in (None, item.response_id)]
         if len(left) < len(self._items):
             self._cut_at = now
