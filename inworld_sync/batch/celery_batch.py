@@ -271,7 +271,8 @@ class CeleryRun:
             done, failed = results.finished()
             left = self._keys - done
             results.forget_failures(failed & left)
-            # If an item has changed, also remove the marker of its earlier form with this output.
+            # A changed item has a new key. Its output will be replaced, so the marker with the old
+            # key is removed.
             outputs = {output_of(key) for key in left}
             results.forget_outputs(key for key in done - self._keys if output_of(key) in outputs)
             return left

@@ -181,7 +181,7 @@ def _shape_keys(mesh: Any) -> Any:
     keys = getattr(getattr(mesh, "data", None), "shape_keys", None)
     if keys is None:
         name = getattr(mesh, "name", None) or type(mesh).__name__
-        raise ConfigError(f"expected a mesh with shape keys, got {name}, which has none")
+        raise ConfigError(f"mesh must be a mesh with shape keys, got {name}, which has none")
     return keys
 
 

@@ -407,7 +407,7 @@ class ChatStream:
             if self._body_ended:
                 if self._collector.finish_reason is None:
                     raise ConnectionLost(
-                        "the stream of the answer ended before the answer: it has neither [DONE] "
+                        "the stream ended before the answer was complete: it has neither [DONE] "
                         "nor a finish_reason"
                     )
                 return None

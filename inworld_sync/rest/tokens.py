@@ -60,8 +60,8 @@ _MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 
 # A difference between the clocks of this machine and of the service is ignored if it is below
 # _MIN_SKEW_SECONDS, because such a difference cannot be the reason for a refused signature. A
-# difference above _MAX_SKEW_SECONDS is ignored too, because even a clock that was never set starts
-# in 1970.
+# difference above _MAX_SKEW_SECONDS is ignored too, because no clock is that wrong: even a clock
+# that was never set begins in 1970.
 _MIN_SKEW_SECONDS: Final = 30.0
 _MAX_SKEW_SECONDS: Final = 100 * 365 * 86400.0
 
@@ -120,7 +120,8 @@ class Tokens:
                 "tokens.mint() needs a client with an API key; this client has a token or an "
                 "auth object"
             )
-        # Two threads may each create a minter. Then one correction of the clock may be lost.
+        # Two threads may each create a minter. Then one correction of the clock may be lost, and is
+        # made again by a later call.
         minter = self._minter = self._minter or _Minter(
             self._http, SigningKey.parse(self._auth.key)
         )

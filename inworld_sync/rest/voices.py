@@ -341,7 +341,7 @@ class Voices:
         if not body:
             raise ConfigError("update needs at least one of name, description and tags")
         deadline = Deadline(timeout, "updating the voice")
-        advice = "the change may or may not be made; to make the same change again is safe"
+        advice = "the change may or may not be made; it is safe to make the same change again"
         return read_voice(self._call("PATCH", path, deadline, body, advice))
 
     def delete(self, voice: str, *, timeout: float | None = 30.0) -> None:

@@ -165,7 +165,7 @@ class AudioSocketCodec:
     def read(self, message: Message) -> CarrierMessage | None:
         """Read a frame."""
         if isinstance(message, str) or len(message) < _HEAD.size:
-            raise RemoteProtocolError("a frame of AudioSocket has 3 bytes or more")
+            raise RemoteProtocolError("a frame of AudioSocket must have 3 bytes or more")
         kind, payload = message[0], message[_HEAD.size :]
         if kind in _RATES_HZ:
             return self._start(kind, payload) if self._kind is None else self._audio(kind, payload)
@@ -329,7 +329,7 @@ class AudioSocketServer:
                     self._begin(connection)
                 # RuntimeError: the system cannot start another thread.
                 except (OSError, RuntimeError) as error:
-                    self._logger.warning("AudioSocket: no call was accepted: %s", error)
+                    self._logger.warning("AudioSocket: a call could not be accepted: %s", error)
                     self._is_over.wait(_ACCEPT_SECONDS)
 
     def _begin(self, connection: socket.socket) -> None:

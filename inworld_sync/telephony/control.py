@@ -67,7 +67,7 @@ class ControlRunner:
             self._start(partial(self._control.transfer, call_id, target), done)
 
     def send_keys(self, call_id: str, digits: str) -> bool:
-        """Send keys; return False if the carrier has no command for keys."""
+        """Send the tones of keys; return False if the carrier has no command for this."""
         control: object = self._control
         if not isinstance(control, KeyControl):
             return False

@@ -71,7 +71,7 @@ class TelnyxSignature:
 
         Raises:
             AuthError: The request has no valid signature, or the time of the signature differs from
-            this server's time by more than *tolerance*.
+                this server's time by more than *tolerance*.
         """
         from cryptography.exceptions import InvalidSignature
 

@@ -121,7 +121,7 @@ class ToolFunction(Generic[P, R]):
         return values
 
     def _means_default(self, name: str) -> bool:
-        # The type None, or a union with None, accepts None.
+        # Only a union with None accepts None.
         accepts_none = type(None) in get_args(self._kinds[name])
         return name not in self._required and not accepts_none
 

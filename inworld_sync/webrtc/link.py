@@ -65,7 +65,7 @@ class WebRtcLink:
     PCM of 48 kHz, is sent with :meth:`send_frame`.
 
     Args:
-        name: The name, unique in the process.
+        name: The name of the connection, unique in the process.
         http: Exchanges the offer and the answer.
         ice_servers: STUN and TURN servers.
     """

@@ -84,7 +84,7 @@ def check_form(form: str) -> None:
 
 
 def fetch_ice_servers(http: HttpClient, header: Header, deadline: Deadline) -> list[IceServer]:
-    """Return the service's STUN and TURN servers. Return an empty list if there is no answer."""
+    """Return the service's STUN and TURN servers. Return an empty list if the request fails."""
     limited = Deadline(deadline.at_most(_MAX_ICE_SECONDS), "getting ICE servers").earlier(deadline)
     try:
         response = Exchange(http, "GET", _ICE_PATH, limited).run(dict([header]), None, None)

@@ -61,8 +61,8 @@ _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
 # If the service does not report the end of the audio, the audio is complete when enough silence has
-# followed the last message about this audio. If the service never reports ends,
-# _UNREPORTED_SILENCE_SECONDS are enough, otherwise _MISSING_REPORT_SECONDS.
+# followed the last message about this audio. If the service has sent no reports at
+# all, _UNREPORTED_SILENCE_SECONDS are enough, otherwise _MISSING_REPORT_SECONDS.
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
 

@@ -193,7 +193,7 @@ def test_key_tones() -> None:
     """Each key has 200 ms of audio. A wrong key raises an error."""
     assert 2 * 1600 == len(key_tones("1")) == len(key_tones("d"))
     for wrong in ("", "E", "1 2", "ß"):
-        with pytest.raises(ConfigError, match="keys"):
+        with pytest.raises(ConfigError, match="digits"):
             key_tones(wrong)
 
 

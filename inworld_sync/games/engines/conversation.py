@@ -136,7 +136,7 @@ class EngineConversation:
                 ``push_to_talk``; or too many commands wait.
         """
         if isinstance(command, Push) and not self._command.push_to_talk:
-            raise BadMessage("push needs a conversation that was started with push_to_talk")
+            raise BadMessage("'push' needs a conversation that was started with push_to_talk")
         lost_bytes = 0
         with self._news:
             if isinstance(command, bytes):

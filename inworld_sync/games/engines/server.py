@@ -72,7 +72,8 @@ def serve(
     Serve game engines on the loopback interface, and return at once. The extra ``games`` is needed.
 
     An engine connects to ``ws://127.0.0.1:8970/`` and follows the protocol of ``docs/engines.md``.
-    Only programs on this machine can connect, and web pages are refused.
+    Only programs on this machine can connect. Web pages are refused, except those of
+    *allowed_origins*.
 
     Args:
         port: The port; 0 chooses a free port.
