@@ -72,7 +72,7 @@ class BatchCalls:
                 ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
                 ``bit_rate_bps``. A value with another name is used only if *template* has a field
                 with this name.
-            output: The folder of the outputs, which is created.
+            output: The folder of the outputs, which is created if it does not exist.
             template: The template for the names of the outputs; by default ``{id}.wav`` for texts
                 and ``{id}.txt`` for recordings. Its fields are the names of an item's values;
                 ``{index}``, the number of the item from 1 (``{index:05}`` adds zeros); and for

@@ -10,7 +10,7 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["RESERVED_NAMES", "check_collisions", "output_name"]
 
-# The journal is in the folder of the outputs.
+# The journal is in the folder of the outputs, so no output may have its name.
 RESERVED_NAMES = frozenset({"journal.jsonl"})
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d{1,2}))?\}")

@@ -103,7 +103,8 @@ class RemoteResults:
     def finished(self) -> tuple[set[str], set[str]]:
         """Return the keys of the done items, and the keys of the failed items."""
         folder = f"{self._root}/{_FOLDER}"
-        # Some file systems of fsspec cache the list of a folder.
+        # Some file systems of fsspec cache the list of a folder, and would not show the new markers
+        # of other workers.
         self._system.invalidate_cache(folder)
         try:
             names = [str(path).rpartition("/")[2] for path in self._system.ls(folder, detail=False)]

@@ -33,8 +33,8 @@ __all__ = ["OpenSession", "SessionThread"]
 
 # At most this much of the player's audio is kept while there is no connection.
 _MAX_KEPT_MS = 30_000.0
-# The service accepts 50 messages a second, and one message has 100 ms of audio. So audio that was
-# kept is sent at most at five times the speed of real time.
+# The service accepts 50 messages a second, and one message has 100 ms of audio. So while more than
+# _BEHIND_MS of audio is queued, audio is sent at most at five times the speed of real time.
 _CATCH_UP = 5.0
 _BEHIND_MS = 200.0
 

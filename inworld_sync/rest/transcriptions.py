@@ -278,7 +278,7 @@ class TranscriptionJob:
         if self._operation.error is not None:
             raise fresh(self._operation.error)
         if self._transcript is None:
-            # Two threads may both fetch the transcript.
+            # Two threads may both fetch the transcript. Both get the same content.
             url = self._operation.result_url
             self._transcript = self._owner._download(url, deadline)  # noqa: SLF001
         return self._transcript

@@ -252,7 +252,8 @@ def tool(
 
     The model gets the name, types, defaults and docstring. ``Annotated[str, "..."]`` and an
     ``Args:`` section describe arguments. Types may be str, int, float, bool, Literal, an Enum,
-    lists, ``dict[str, X]``, attrs classes and dataclasses, each optionally with ``| None``.
+    lists, sets, ``tuple[X, ...]``, ``dict[str, X]``, attrs classes and dataclasses, each optionally
+    with ``| None``.
 
     Args:
         function: The function. Its arguments are passed by name.

@@ -79,7 +79,8 @@ class Peer:
             used too.
         ice_servers: STUN and TURN servers.
         ping_timeout: If no packet arrives for this many seconds, the connection counts as lost.
-        logger: Gets a message about each ICE server and each packet that is ignored.
+        logger: Gets a message about each ICE server whose address cannot be read, and about each
+            packet that cannot be decoded.
     """
 
     def __init__(

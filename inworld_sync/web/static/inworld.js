@@ -34,7 +34,7 @@ const MAX_UNSENT_BYTES = 262144;
 const MAX_TYPED = 16;
 /** The relay refuses longer messages. */
 const MAX_TEXT_CHARACTERS = 4000;
-const MAX_MARKS = 10000;
+const MAX_MARKS = 10000; // in a Timeline
 /**
  * The longest wait for a connection. If the session cannot be opened, the server reports this
  * earlier.
@@ -1258,7 +1258,7 @@ class RelayTransport {
 /** The error of a connection that could not be opened. */
 class ConnectError extends Error {
   /**
-   * @param {number} code The close code of a WebSocket, also if something else has failed.
+   * @param {number} code A close code of WebSockets, which is also used for other failures.
    * @param {string} reason
    */
   constructor(code, reason) {
@@ -1754,7 +1754,7 @@ export class Conversation extends EventTarget {
 
   /**
    * `underruns` is the number of gaps in the playback. `dropped` is the number of samples of the
-   * microphone that were lost because there was no connection.
+   * microphone that were lost, because there was no connection or the network was too slow.
    */
   get stats() {
     return this.#transport.stats();
