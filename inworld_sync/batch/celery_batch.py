@@ -68,7 +68,7 @@ class CeleryBatch:
         batch = CeleryBatch(app, lambda: Inworld(limiter=RedisLimiter("redis://localhost/1")))
 
     Args:
-        app: The application.
+        app: The Celery application, which gets the task.
         client: Creates the client of a worker process when the process runs its first task. The
             client is closed when the worker ends.
         name: The name of the task.

@@ -37,7 +37,7 @@ class SoundManager(Protocol):
     """The method of ``panda3d.core.AudioManager`` that :class:`VoiceSound` needs."""
 
     def get_sound(self, source: object, positional: bool, /) -> object:
-        """Make a sound."""
+        """Make the sound that plays *source*."""
 
 
 class Joint(Protocol):
@@ -283,7 +283,7 @@ class MorphMouth:
     Call :meth:`update` in each frame, after the ``update`` of the voice.
 
     Args:
-        actor: The actor.
+        actor: The actor whose sliders are moved.
         mouth: The mouth of a voice.
         shapes: The name of the set of shapes that the sliders of the model have, such as ``openxr``
             or ``arkit``; see :data:`~inworld_sync.games.SHAPE_SETS`.

@@ -65,7 +65,7 @@ class SessionThread:
     The session of one conversation.
 
     Args:
-        client: The client.
+        client: Opens the session. Only the thread of this object uses the client.
         settings: The settings of the session.
         reconnect_timeout: For how many seconds the client tries to replace a lost connection.
         output: Plays the speech.
@@ -103,7 +103,7 @@ class SessionThread:
         self._thread.start()
 
     def put(self, command: Callable[[RealtimeSession], object]) -> None:
-        """Queue a command."""
+        """Queue a command, which the thread calls with the session."""
         with self._changed:
             if not self._closing:
                 self._commands.append(command)

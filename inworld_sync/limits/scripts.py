@@ -18,7 +18,7 @@ A place is named ``process:number``. ``ARGV`` of every script begins with the pr
 channels, the name of the calling process, the number of places of the account and the length of a
 lease in ms. A process subscribes to the channel with its name, and gets these messages:
 
-- ``free MS``: a place is free after this time, and the process is the next in the queue;
+- ``free MS``: after MS milliseconds, a place is free for the process, which is next in the queue;
 - ``wanted N``: other processes wait. The process closes its idle connections. N of its other
   connections get no new work, so that they close too.
 

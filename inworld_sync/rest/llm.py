@@ -342,16 +342,16 @@ class ChatStream:
 
     def deltas(self) -> Iterator[ChatDelta]:
         """
-        Yield the parts of the answer: text, tool calls, audio, usage. The errors are those of
-        :meth:`__next__`.
+        Yield the parts of the answer: text, tool calls, audio, usage. This iterator raises the same
+        errors as :meth:`__next__`.
         """
         while (part := self._next_part()) is not None:
             yield part[0]
 
     def result(self) -> ChatCompletion:
         """
-        Read the rest of the answer, and return the whole answer. The errors are those of
-        :meth:`__next__`.
+        Read the rest of the answer, and return the whole answer. This method raises the same errors
+        as :meth:`__next__`.
         """
         while self._next_part() is not None:
             pass

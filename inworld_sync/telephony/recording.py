@@ -43,7 +43,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 # A frame belongs to the run of the previous frame if the gap between them is shorter than this.
 _JOIN_SECONDS = 0.001
 
-# A timestamp is ignored if it exceeds the duration of the call by more than this.
+# A timestamp is ignored if it exceeds the duration of the call by more than this. Its audio is then
+# placed after the earlier audio.
 _AHEAD_SECONDS = 60.0
 
 _SAMPLE_BYTES = 2

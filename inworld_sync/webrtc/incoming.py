@@ -127,5 +127,5 @@ class IncomingAudio:
             await asyncio.sleep(0)
 
     def close(self) -> None:
-        """Free the memory."""
+        """Free the memory of the packets that wait."""
         self._packets.close()

@@ -69,7 +69,7 @@ class Answer:
     The service's answer to an offer.
 
     Attributes:
-        sdp: The session description.
+        sdp: The session description of the answer.
         call_id: The id of the call or the session; None if the answer has no id.
     """
 
@@ -164,7 +164,7 @@ def send_offer(
         header: The credential.
         form: How the offer is sent: ``sdp`` as text, ``json`` as an object with the session, or
             ``session_config`` in the form of the specification.
-        sdp: The offer.
+        sdp: The session description of the offer.
         session: The settings of the session, in the spelling of *form*.
         deadline: The deadline of the exchange.
 
