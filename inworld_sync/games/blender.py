@@ -82,7 +82,7 @@ def animate_shape_keys(
 
     The key frames have linear interpolation, and follow the frame rate of the scene. They replace
     earlier key frames of the same shape keys in the same range of frames. All other key frames of
-    the action stay.
+    the action stay. If the speech ends after the last frame of the scene, the scene is extended.
 
     Args:
         mesh: A Blender object that is a mesh with shape keys.

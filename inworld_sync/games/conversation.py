@@ -224,7 +224,7 @@ class Conversation(GameVoice):
 
         Args:
             audio: 16-bit little-endian mono PCM.
-            sample_rate_hz: The sample rate of *audio* in Hz.
+            sample_rate_hz: The sample rate of *audio* in Hz, 8000 to 192000.
 
         Raises:
             ConfigError: *audio* is not bytes of whole samples, or the rate is out of its range.

@@ -76,8 +76,9 @@ class VoiceSound:
         positional: Whether OpenAL computes the loudness and the direction of the sound. OpenAL uses
             the position of the voice, in the coordinates of Panda3D, and the listener of the
             manager. If *positional* is False, only the volume of the voice counts.
-        buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. Three quarters of this
-            time must be longer than the longest frame of the game.
+        buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. This buffer is filled
+            again when a quarter of it is free. So three quarters of this time must be longer than
+            the longest frame of the game.
         latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000 ms. The mouth and the words
             are delayed by this time.
 

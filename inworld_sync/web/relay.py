@@ -101,7 +101,7 @@ class Relay:
         headers: The headers of the upgrade request, for the check of the origin. Required, unless
             *verify_origin* is False.
         allowed_origins: The sites whose pages may connect, such as ``https://www.example.com``. If
-            the list is empty, the page must have the same host as the server.
+            the list is empty, the page must have the same host and port as the request.
         verify_origin: With False, every page and every program may connect.
         user: The name or id of the user, for *limit* and the summary. This text is never sent.
         limit: Limits the conversations of each user. A limit requires *user*.
