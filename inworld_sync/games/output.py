@@ -206,7 +206,7 @@ class SpeechOutput:
         return HeardItem(name, position * 1000.0 / self.sample_rate_hz, track)
 
     def heard_ms(self, item_id: str) -> float:
-        """Return how much of an item was heard."""
+        """Return how many milliseconds of an item were heard."""
         with self._lock:
             return self._segments.heard(item_id) * 1000.0 / self.sample_rate_hz
 

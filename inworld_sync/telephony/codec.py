@@ -1,6 +1,6 @@
 """
-Defines the protocol of a carrier's messages, and the messages that Twilio and Telnyx have in
-common.
+Defines the methods that read and write a carrier's messages (:class:`Codec`), and implements the
+JSON messages that Twilio and Telnyx have in common.
 
 A codec reads and writes the messages of one call. A codec has no clock, lock or thread. One thread
 reads and one thread writes.
