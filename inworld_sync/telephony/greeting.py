@@ -23,7 +23,7 @@ class Greeting:
     The greeting of one call. Only the thread of the bridge uses this object.
 
     Args:
-        options: The settings with the greeting.
+        options: The settings of the call, which have the greeting.
     """
 
     def __init__(self, options: CallOptions) -> None:
