@@ -72,21 +72,22 @@ class BatchCalls:
                 ``text_normalization``, ``temperature``, ``sample_rate_hz``, ``speaking_rate`` and
                 ``bit_rate_bps``. A value with another name is used only if *template* has a field
                 with this name.
-            output: The folder of the outputs, which is created.
+            output: The folder of the outputs, which is created if it does not exist.
             template: The template for the names of the outputs; by default ``{id}.wav`` for texts
                 and ``{id}.txt`` for recordings. Its fields are the names of an item's values;
-                ``{index}``, the number of the item from 1 (``{index:05}`` adds zeros); and
-                ``{stem}`` of a recording. A slash makes a folder. The suffix chooses the format:
-                ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm``; ``.txt``, ``.json``, ``.srt``
-                or ``.vtt``.
+                ``{index}``, the number of the item from 1 (``{index:05}`` adds zeros); and for
+                recordings ``{stem}``, the file name without its suffix. A slash makes a folder. The
+                suffix chooses the format: ``.wav``, ``.mp3``, ``.opus``, ``.flac`` or ``.pcm`` for
+                texts; ``.txt``, ``.json``, ``.srt`` or ``.vtt`` for recordings.
             voice: The voice of texts without a voice of their own.
             model: The model of texts without a model of their own.
             language: The language of texts without a language of their own.
-            config: All settings of texts in one object.
+            config: All settings of texts in one object. The arguments *voice*, *model* and
+                *language* replace its settings.
             transcribe_config: All settings of recordings in one object.
             concurrency: How many items are done at once, 1 to 1000.
-            retries: The maximum number of retries of an item, 0 to 100, if another attempt may
-                help.
+            retries: The maximum number of retries of an item, 0 to 100. An item is tried again only
+                after an error that may be temporary.
             timeout: Seconds to wait for a connection, and for each message of the service.
             overwrite: Whether an output may replace a file that is not from this batch.
             on_progress: A function that is called on the calling thread at the start, about four
@@ -96,8 +97,8 @@ class BatchCalls:
             The counts, and the items that failed.
 
         Raises:
-            ConfigError: An argument or an item is wrong, an output exists, or another process works
-                on the same folder. Nothing was sent.
+            ConfigError: An argument or an item is wrong, an output exists that is not from this
+                batch, or another process works on the same folder. Nothing was sent.
             AuthError: The service refuses the credential.
             OSError: A file of the batch cannot be read or written.
 

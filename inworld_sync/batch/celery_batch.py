@@ -68,7 +68,7 @@ class CeleryBatch:
         batch = CeleryBatch(app, lambda: Inworld(limiter=RedisLimiter("redis://localhost/1")))
 
     Args:
-        app: The application.
+        app: The Celery application, which gets the task.
         client: Creates the client of a worker process when the process runs its first task. The
             client is closed when the worker ends.
         name: The name of the task.
@@ -133,8 +133,8 @@ class CeleryBatch:
             language: The language of texts and recordings without a language of their own.
             group_size: The number of items of one task, 1 to 10000.
             concurrency: How many items of a task are done at once, 1 to 1000.
-            retries: The maximum number of retries of an item, 0 to 100, if another attempt may
-                help.
+            retries: The maximum number of retries of an item, 0 to 100. An item is tried again only
+                after an error that may be temporary.
             timeout: The longest wait in seconds for a connection, and for each message of the
                 service.
 
@@ -271,7 +271,8 @@ class CeleryRun:
             done, failed = results.finished()
             left = self._keys - done
             results.forget_failures(failed & left)
-            # These outputs were written for items that have changed since then.
+            # A changed item has a new key. Its output will be replaced, so the marker with the old
+            # key is removed.
             outputs = {output_of(key) for key in left}
             results.forget_outputs(key for key in done - self._keys if output_of(key) in outputs)
             return left
@@ -348,7 +349,7 @@ def _items(
         template=template,
         speech=combine_settings(None, DEFAULTS, given),
         transcript=combine_settings(None, TranscribeConfig(), {"language": language}),
-        # The caller does not know the service of the workers.
+        # The caller does not know which service the workers use, so this part of a key is fixed.
         service="celery",
     )
 

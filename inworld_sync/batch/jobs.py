@@ -51,7 +51,8 @@ _WRONG_COLUMNS = {
 }  # fmt: skip
 
 
-# The numbers of digits in the two parts of a key: the hash of the output and the hash of all facts.
+# The numbers of digits in the two parts of a key: the hash of the output's name, and the hash of
+# the text or recording with all of its settings.
 _OUTPUT_DIGITS = 12
 _FACTS_DIGITS = 20
 
@@ -62,15 +63,15 @@ class BatchItem:
     One text to speak, or one recording to transcribe.
 
     Attributes:
-        id: The id of the item, for messages.
-        row: Where the item is in the jobs, for messages.
+        id: The id of the item, for results and error messages.
+        row: Where the item is in the jobs, for error messages.
         output: The name of the file to write, relative to the folder of the outputs.
         text: The text; None for a recording.
         audio: The path of the recording; None for a text.
         speech: The settings of a text.
         transcript: The settings of a recording.
         key: Identifies the item and all of its settings in the journal. It begins with the hash
-            of the output; see :func:`output_of`.
+            of the output's name; see :func:`output_of`.
     """
 
     id: str
@@ -118,10 +119,11 @@ def read_items(
 
     Args:
         rows: The rows of the jobs.
-        template: The names of the outputs; None means ``{id}.wav`` and ``{id}.txt``.
+        template: The template for the names of the outputs; None means ``{id}.wav`` for texts and
+            ``{id}.txt`` for recordings.
         speech: The settings of a text, unless its row has other values.
         transcript: The settings of a recording, unless its row has other values.
-        service: The service, which is part of the key of each item.
+        service: The name of the service. The key of each item depends on this name.
 
     Raises:
         ConfigError: An item or an output is wrong.
@@ -136,8 +138,8 @@ def read_items(
 
 def _rows(jobs: Jobs) -> Iterator[tuple[str, dict[str, str]]]:
     """
-    Yield the place and the values of each row. The place is for errors. Empty values
-    are left out.
+    Yield the place and the values of each row. Error messages name the place. Empty values are left
+    out.
     """
     if isinstance(jobs, (str, os.PathLike)):
         path = Path(jobs)

@@ -9,7 +9,8 @@ key has the state of the item with this key:
   *output* after this line is written. So if the partial file still exists, the file is complete and
   only has to be renamed.
 - ``{"key", "output", "error", "message", "attempts"}``: the item failed.
-- ``{"key", "again": true}``: the item must be done again, because its output is missing.
+- ``{"key", "again": true}``: the item must be done again, because its output is missing or has
+  another size.
 
 An output belongs to the last key with which the output was written. A record with an earlier key is
 ignored, because the file of that record was replaced.
@@ -189,8 +190,8 @@ def _lock(file: int, path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise ConfigError(
-            f"another process works on this batch, which has {str(path)!r} open: wait for its end, "
-            "or choose another folder"
+            f"another process works on this batch and has {str(path)!r} open: wait until the "
+            "process ends, or choose another folder"
         ) from None
 
 

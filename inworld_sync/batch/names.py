@@ -10,7 +10,7 @@ from inworld_sync.errors import ConfigError
 
 __all__ = ["RESERVED_NAMES", "check_collisions", "output_name"]
 
-# The journal is in the folder of the outputs.
+# The journal is in the folder of the outputs, so no output may have its name.
 RESERVED_NAMES = frozenset({"journal.jsonl"})
 
 _FIELD = re.compile(r"\{(\w+)(?::0(\d{1,2}))?\}")
@@ -113,5 +113,6 @@ def check_collisions(names: Iterable[tuple[str, str]]) -> None:
             folder = folder.rpartition("/")[0]
             if folder in seen:
                 raise ConfigError(
-                    f"the output of {seen[folder]} is a folder in the output of {row}: {folder!r}"
+                    f"{folder!r} is the output of {seen[folder]}, but also a folder of the output "
+                    f"of {row}: change the template"
                 )

@@ -55,7 +55,7 @@ class RemoteResults:
         self._folder = Path(tempfile.mkdtemp(prefix="inworld-batch-"))
 
     def close(self) -> None:
-        """Remove the files of items that are not complete."""
+        """Remove the folder of the files on this machine, with all partial outputs."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> RemoteResults:
@@ -65,7 +65,7 @@ class RemoteResults:
         self.close()
 
     def left(self, items: Sequence[BatchItem]) -> list[BatchItem]:
-        """Return the items without a marker of success."""
+        """Return the items without a ``.done`` marker."""
         return [item for item in items if not self._system.exists(self._marker(item.key, _DONE))]
 
     def partial(self, item: BatchItem) -> Path:
@@ -87,11 +87,11 @@ class RemoteResults:
         self._mark(item.key, _FAILED, attrs.asdict(failure))
 
     def forget_failures(self, keys: Iterable[str]) -> None:
-        """Remove the markers of failed items, because the items are tried again."""
+        """Remove the ``.failed`` markers of items that are done now, or that are tried again."""
         self._remove(keys, _FAILED)
 
     def forget_outputs(self, keys: Iterable[str]) -> None:
-        """Remove the markers of items whose outputs will be replaced."""
+        """Remove the ``.done`` markers of items whose outputs will be replaced."""
         self._remove(keys, _DONE)
 
     def _remove(self, keys: Iterable[str], suffix: str) -> None:
@@ -103,7 +103,8 @@ class RemoteResults:
     def finished(self) -> tuple[set[str], set[str]]:
         """Return the keys of the done items, and the keys of the failed items."""
         folder = f"{self._root}/{_FOLDER}"
-        # Some file systems of fsspec cache the list of a folder.
+        # Some file systems of fsspec cache the list of a folder, and would not show the new markers
+        # of other workers.
         self._system.invalidate_cache(folder)
         try:
             names = [str(path).rpartition("/")[2] for path in self._system.ls(folder, detail=False)]

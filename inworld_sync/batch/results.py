@@ -100,7 +100,8 @@ class LocalResults:
             partial.replace(output)
         if _size(output) == record["bytes"]:
             return True
-        # The output is missing. Without this entry, the next partial file could count as complete.
+        # The output is missing or has another size. Without this entry, a later partial file with
+        # the recorded size would count as complete.
         self._journal.append({"key": item.key, "again": True})
         return False
 

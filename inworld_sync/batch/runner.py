@@ -36,7 +36,8 @@ from inworld_sync.transport.backoff import Backoff
 
 __all__ = ["BatchRunner", "run_batch"]
 
-# The longest delay before the first retry of an item, and the longest delay before a later retry.
+# The upper bound of the delay before the first retry of an item. The bound doubles with each retry,
+# up to the second number.
 _FIRST_DELAY_SECONDS = 0.5
 _MAX_DELAY_SECONDS = 30.0
 
@@ -219,7 +220,7 @@ class BatchRunner:
                 self._finished.notify_all()
 
     def _outcome(self, item: BatchItem) -> _Outcome:
-        """Do an item, with retries, and record the outcome in the journal."""
+        """Do an item, with retries, and record the outcome in the results."""
         backoff = Backoff(_FIRST_DELAY_SECONDS, _MAX_DELAY_SECONDS)
         partial = self._results.partial(item)
         while True:

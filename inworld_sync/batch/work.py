@@ -29,7 +29,7 @@ __all__ = ["ItemResult", "ItemWorker"]
 
 @attrs.frozen
 class ItemResult:
-    """The size of an output, the length of its speech, and the characters that were spoken."""
+    """The size of an output, the length of its speech, and how many characters were spoken."""
 
     size_bytes: int
     audio_seconds: float = 0.0
@@ -43,7 +43,7 @@ class ItemWorker:
     Args:
         tts: Speaks the texts.
         stt: A function that returns the service for the recordings.
-        timeout: The ``timeout`` of each call.
+        timeout: The ``timeout`` of each call of these two services.
         stopped: An event. If an item begins or waits after the event was set, the item ends with an
             error.
     """

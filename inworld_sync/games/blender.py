@@ -35,12 +35,12 @@ class ShapeAnimation:
 
     Attributes:
         action: The name of the action.
-        shapes: The set of mouth shapes.
+        shapes: The name of the set of mouth shapes.
         animated: The names of the shape keys that have key frames now.
         missing: The names of the shape keys that were wanted, but that the mesh does not have.
         key_frames: How many key frames were written.
-        first_frame: The first frame.
-        last_frame: The last frame, at which the mouth is at rest.
+        first_frame: The frame at which the speech begins.
+        last_frame: The frame of the last key frame, at which the mouth is at rest.
     """
 
     action: str
@@ -82,7 +82,7 @@ def animate_shape_keys(
 
     The key frames have linear interpolation, and follow the frame rate of the scene. They replace
     earlier key frames of the same shape keys in the same range of frames. All other key frames of
-    the action stay.
+    the action stay. If the speech ends after the last frame of the scene, the scene is extended.
 
     Args:
         mesh: A Blender object that is a mesh with shape keys.
@@ -181,7 +181,7 @@ def _shape_keys(mesh: Any) -> Any:
     keys = getattr(getattr(mesh, "data", None), "shape_keys", None)
     if keys is None:
         name = getattr(mesh, "name", None) or type(mesh).__name__
-        raise ConfigError(f"expected a mesh with shape keys, got {name}, which has none")
+        raise ConfigError(f"mesh must be a mesh with shape keys, got {name}, which has none")
     return keys
 
 

@@ -87,7 +87,7 @@ class Conversation(GameVoice):
     Args:
         client: The client. Only threads of the conversation use the client.
         session: The settings of the session. If ``provider_data`` is None, the conversation
-            requests the times of words. The handlers of words and the mouth need these times.
+            requests the times of words, which :attr:`mouth` and the handlers of words need.
         push_to_talk: Whether the player presses a key to speak; see :meth:`begin_talking`.
             Otherwise the service detects when the player speaks.
         tools_in_update: Whether the functions of the session run inside :meth:`update`, so that
@@ -168,7 +168,10 @@ class Conversation(GameVoice):
 
     @property
     def session(self) -> RealtimeSession | None:
-        """The session; None until it is open. Many of its methods wait for the service."""
+        """
+        The session; None until it is open. Many of its methods wait for the service, so do not call
+        them in the loop of the game.
+        """
         opened = self._thread.opened
         return None if opened is None else opened.session
 
@@ -177,7 +180,8 @@ class Conversation(GameVoice):
         """
         How many milliseconds of the player's audio were dropped.
 
-        While there is no connection, the last 30 seconds of audio are kept.
+        While there is no connection, the last 30 seconds of audio are kept for the next connection.
+        Older audio is dropped.
         """
         return self._thread.lost_input_ms
 
@@ -220,7 +224,7 @@ class Conversation(GameVoice):
 
         Args:
             audio: 16-bit little-endian mono PCM.
-            sample_rate_hz: The sample rate of *audio* in Hz.
+            sample_rate_hz: The sample rate of *audio* in Hz, 8000 to 192000.
 
         Raises:
             ConfigError: *audio* is not bytes of whole samples, or the rate is out of its range.
@@ -296,7 +300,7 @@ class Conversation(GameVoice):
 
     def on(self, kind: type[K] | str, handler: Callable[[K], object]) -> Callable[[K], object]:
         """
-        Call *handler* inside :meth:`update` with every event of a class or name.
+        Call *handler* inside :meth:`update` with every event of the given kind.
 
         Args:
             kind: An event class of a realtime session, the name of an event class, or the type of a

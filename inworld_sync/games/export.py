@@ -1,8 +1,8 @@
 """
 Writes mouth shapes in the formats of animation programs.
 
-Sources: the documentation of Rhubarb Lip Sync for TSV, XML and JSON; switch files of Moho, which
-OpenToonz reads too.
+Sources: for TSV, XML and JSON, the documentation of Rhubarb Lip Sync; for ``.dat``, switch files of
+Moho. OpenToonz reads switch files too.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def to_cues(visemes: Iterable[Viseme], duration_ms: float, shapes: str) -> tuple
     Args:
         visemes: The visemes with the names of OpenXR, in order.
         duration_ms: The length of the sound.
-        shapes: A set with one name for each viseme.
+        shapes: The name of a set that has one shape for each viseme.
     """
     rest = rest_shape(shapes)
     starts: list[tuple[float, str]] = [(0.0, rest)]

@@ -8,7 +8,7 @@ from inworld_sync.games.shapes import VISEMES, shape_weights, strongest_shape
 
 __all__ = ["Mouth"]
 
-# After an interruption, the mouth closes in this time.
+# If the mouth is open when no more speech is heard, it closes in this time.
 _CLOSING_MS = 80.0
 
 

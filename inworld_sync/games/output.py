@@ -109,7 +109,7 @@ class SpeechOutput:
         self._is_speaking = False
         # For how long the device has had no speech.
         self._dry_seconds = math.inf
-        # Whether reads return silence because the voice was paused before it spoke.
+        # Whether reads return silence, because the voice was paused while it did not speak.
         self._is_held = False
         self._fade_frames = self._fade_left = 0
 
@@ -206,7 +206,7 @@ class SpeechOutput:
         return HeardItem(name, position * 1000.0 / self.sample_rate_hz, track)
 
     def heard_ms(self, item_id: str) -> float:
-        """Return how much of an item was heard."""
+        """Return how many milliseconds of an item were heard."""
         with self._lock:
             return self._segments.heard(item_id) * 1000.0 / self.sample_rate_hz
 

@@ -37,7 +37,7 @@ class SoundManager(Protocol):
     """The method of ``panda3d.core.AudioManager`` that :class:`VoiceSound` needs."""
 
     def get_sound(self, source: object, positional: bool, /) -> object:
-        """Make a sound."""
+        """Make the sound that plays *source*."""
 
 
 class Joint(Protocol):
@@ -68,7 +68,7 @@ class VoiceSound:
     ``ShowBase`` does this for its own managers.
 
     If the voice is cancelled or interrupted, the next :meth:`update` stops the sound. OpenAL fades
-    out the sound within its buffer, which has 20 ms by default.
+    out the sound within its own buffer, which has 20 ms by default.
 
     Args:
         voice: The voice. It may be started before or after this object is made.
@@ -76,8 +76,9 @@ class VoiceSound:
         positional: Whether OpenAL computes the loudness and the direction of the sound. OpenAL uses
             the position of the voice, in the coordinates of Panda3D, and the listener of the
             manager. If *positional* is False, only the volume of the voice counts.
-        buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. Three quarters of this
-            time must be longer than the longest frame of the game.
+        buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. This buffer is filled
+            again when a quarter of it is free. So three quarters of this time must be longer than
+            the longest frame of the game.
         latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000 ms. The mouth and the words
             are delayed by this time.
 
@@ -283,10 +284,10 @@ class MorphMouth:
     Call :meth:`update` in each frame, after the ``update`` of the voice.
 
     Args:
-        actor: The actor.
+        actor: The actor whose sliders are moved.
         mouth: The mouth of a voice.
-        shapes: The set of shapes that the sliders of the model have, such as ``openxr`` or
-            ``arkit``; see :data:`~inworld_sync.games.SHAPE_SETS`.
+        shapes: The name of the set of shapes that the sliders of the model have, such as ``openxr``
+            or ``arkit``; see :data:`~inworld_sync.games.SHAPE_SETS`.
         names: The name of the slider of each shape, if the model has other names. Shapes that the
             model does not have are left out.
         part: The part of the actor that has the sliders.

@@ -2,7 +2,8 @@
 Plays a voice on a channel of pygame's mixer.
 
 A channel plays one sound, and its queue has one more sound. :class:`VoiceChannel` refills the queue
-in each frame of the game. So speech has no gaps if each frame is shorter than a chunk::
+in each frame of the game. So speech has no gaps if each frame is shorter than such a sound, which
+is called a chunk::
 
     voice ─ pull_audio ─ Resampler ─ MixerFormat ─ Sound ─ queue ─ channel ─ mixer
       └──── report_heard ──── the sound that the channel plays, and the time since its start
@@ -92,7 +93,7 @@ class VoiceChannel:
             frame of the game. At most two chunks wait in the mixer.
         latency_ms: The time from the mixer to the loudspeaker, 0 to 1000 ms. The mouth and the
             words are delayed by this time.
-        clock: Returns the time of the mixer in seconds.
+        clock: Returns the present time in seconds, as ``time.monotonic`` does.
 
     Attributes:
         voice: The voice.

@@ -100,7 +100,7 @@ def mouth_of_recording(
 
 
 def _moved(spoken: Speech, heard: Sequence[Word], duration_ms: float) -> Speech:
-    """Return a speech without audio, with words, phonemes and visemes at their new times."""
+    """Return the words, phonemes and visemes, without audio, at their times in the recording."""
     empty = Speech(b"", AudioEncoding.PCM, _RATE_HZ)
     times = TimeMap(spoken.words, heard, duration_ms)
     if not times.is_known:

@@ -33,8 +33,8 @@ __all__ = ["OpenSession", "SessionThread"]
 
 # At most this much of the player's audio is kept while there is no connection.
 _MAX_KEPT_MS = 30_000.0
-# The service accepts 50 messages a second. So audio that was kept is sent at most at five times the
-# speed of real time.
+# The service accepts 50 messages a second, and one message has 100 ms of audio. So while more than
+# _BEHIND_MS of audio is queued, audio is sent at most at five times the speed of real time.
 _CATCH_UP = 5.0
 _BEHIND_MS = 200.0
 
@@ -65,11 +65,11 @@ class SessionThread:
     The session of one conversation.
 
     Args:
-        client: The client.
+        client: Opens the session. Only the thread of this object uses the client.
         settings: The settings of the session.
         reconnect_timeout: For how many seconds the client tries to replace a lost connection.
         output: Plays the speech.
-        name: The number of the conversation.
+        name: The number of the conversation, for the name of the thread.
 
     Attributes:
         opened: The session; None until it is open.
@@ -103,7 +103,7 @@ class SessionThread:
         self._thread.start()
 
     def put(self, command: Callable[[RealtimeSession], object]) -> None:
-        """Queue a command."""
+        """Queue a command, which the thread calls with the session."""
         with self._changed:
             if not self._closing:
                 self._commands.append(command)
@@ -178,7 +178,7 @@ class SessionThread:
         return None
 
     def _next(self) -> _Audio | Callable[[RealtimeSession], object] | None:
-        """Wait for the next command; return None if the session has ended."""
+        """Wait for the next command; return None if the session has ended, or was closed."""
         opened = self.opened
         assert opened is not None
         while True:

@@ -120,7 +120,7 @@ def stereo_gains(
     Return the factors of the amplitude for the left and the right channel.
 
     The panning has equal power: the sum of the squares of both factors does not depend on the
-    direction. A voice in front of the listener gets 0.71 in both channels.
+    direction. A voice in front of the listener gets 0.71 of its level in both channels.
 
     Args:
         position: The position of the voice.

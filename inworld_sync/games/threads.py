@@ -29,8 +29,8 @@ class GameThread:
     Args:
         name: The last part of the name of the thread.
         run: Runs on the thread.
-        stop: Makes *run* return soon. *stop* may wait a little, so it never runs on the thread of
-            the game.
+        stop: Makes *run* return soon. *stop* may wait a little. So it runs on the thread of the
+            game only when the program ends.
     """
 
     def __init__(self, name: str, run: Callable[[], None], stop: Callable[[], None]) -> None:

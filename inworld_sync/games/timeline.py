@@ -103,10 +103,12 @@ class MouthTimeline:
         Return a sequence of shapes without gaps, for a mouth that is drawn as pictures.
 
         Args:
-            shapes: A set with one name for each viseme, such as ``rhubarb`` or ``preston_blair``.
+            shapes: The name of a set that has one shape for each viseme, such as ``rhubarb`` or
+                ``preston_blair``.
 
         Raises:
-            ConfigError: The set is unknown, or combines several shapes for a viseme.
+            ConfigError: The set is unknown, or has no name for the mouth at rest, as ``arkit`` and
+                ``vrm``.
         """
         require_set(shapes)
         if not rest_shape(shapes):

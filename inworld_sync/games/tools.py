@@ -74,7 +74,7 @@ class GameTools:
         self._closed = False
 
     def bind(self, tools: Iterable[Tool]) -> list[Tool | HasDefinition]:
-        """Return the tools of a session. Their functions run inside :meth:`run_next`."""
+        """Return the same tools for a session, but with functions that :meth:`run_next` runs."""
         return [
             _GameTool(each, self._run) if isinstance(each, ToolFunction) else each for each in tools
         ]

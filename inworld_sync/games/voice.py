@@ -493,4 +493,4 @@ class GameVoice:
         except Exception:
             self.handler_errors += 1
             if self.handler_errors == 1:
-                _logger.exception("a handler of %r raised; later ones are only counted", self)
+                _logger.exception("a handler of %r raised; later errors are only counted", self)

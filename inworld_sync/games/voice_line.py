@@ -58,7 +58,7 @@ class VoiceLine(GameVoice):
             settings *latency_ms* and *start* are used.
         voice: Id of a voice; ``Ashley`` by default.
         model: Id of a model; ``inworld-tts-2`` by default.
-        language: BCP-47 tag, or ``AUTO``; ``inworld-tts-2`` only.
+        language: BCP-47 tag, or ``AUTO``. Only ``inworld-tts-2`` accepts a language.
         speaking_rate: The speaking rate, 0.5 to 1.5.
         config: All settings in one object. Each setting above that is not None replaces the same
             setting of *config*. The encoding must be PCM.

@@ -80,7 +80,7 @@ class Voices:
             dt: Real seconds since the last call.
             budget_ms: The time in milliseconds for all voices together. Each voice that has events
                 processes at least one of them, even if no time is left. Each call begins with
-                another voice.
+                another voice, so that every voice gets time.
 
         Returns:
             How many events and handlers were processed.

@@ -200,7 +200,7 @@ class Place:
         if own is not None:
             with own._freed:  # noqa: SLF001 - of this file's own class
                 if self._taken:
-                    # No handler runs between the two changes.
+                    # No signal handler runs between the two changes, because they call nothing.
                     self._taken = []
                     own._free_places += 1  # noqa: SLF001
                 own._freed.notify()  # noqa: SLF001

@@ -27,6 +27,6 @@ def require_address(url: str) -> None:
         is_right = False
     if not is_right:
         raise ConfigError(
-            "url must be the address of Redis, such as 'redis://localhost:6379/0', with redis, "
-            "rediss or unix; in a password, write %2F for / and %23 for #"
+            "url must be the address of Redis, such as 'redis://localhost:6379/0', with the scheme "
+            "redis, rediss or unix; in a password, write %2F for / and %23 for #"
         )

@@ -45,7 +45,7 @@ _REDIS_TIMEOUT_SECONDS: Final = 1.0
 # How long the thread waits between two attempts to reach Redis again.
 _AWAY_STEP_SECONDS: Final = 0.5
 
-# With the policy "refuse", a call raises after this time. A restart of Redis takes less time.
+# With the policy "refuse", a call raises after this time without Redis. A restart takes less time.
 _AWAY_SECONDS: Final = 10.0
 
 # A refused process asks again after this time, or after a longer time if many processes are ahead.
@@ -238,7 +238,7 @@ class RedisLimiter(ClientAwareLimiter):
                 if not is_away:
                     self._run(scripts.LEAVE, *places, client=client)
             except _redis().RedisError as error:
-                self._logger.warning("the limiter's places end with their leases: %s", error)
+                self._logger.warning("Redis frees the places when their leases end: %s", error)
             finally:
                 client.close()
 
@@ -295,7 +295,7 @@ class RedisLimiter(ClientAwareLimiter):
         return client.register_script(script)(self._keys, [*common, *arguments])
 
     def _may_ask(self) -> bool:
-        """Return whether enough time has passed since Redis refused a place."""
+        """Return whether Redis is lost, or enough time has passed since Redis refused a place."""
         with self._freed:
             self._wanted_at = now = time.monotonic()
             return self._away_since is not None or now >= self._next_ask

@@ -18,7 +18,7 @@ A place is named ``process:number``. ``ARGV`` of every script begins with the pr
 channels, the name of the calling process, the number of places of the account and the length of a
 lease in ms. A process subscribes to the channel with its name, and gets these messages:
 
-- ``free MS``: a place is free after this time, and the process is the next in the queue;
+- ``free MS``: after MS milliseconds, a place is free for the process, which is next in the queue;
 - ``wanted N``: other processes wait. The process closes its idle connections. N of its other
   connections get no new work, so that they close too.
 
@@ -248,7 +248,7 @@ return redis.call('ZCARD', PROCESSES)
 """
 )
 
-# The process leaves the queue.
+# No further ARGV. The process leaves the queue.
 WITHDRAW: Final = (
     _COMMON
     + """
@@ -259,7 +259,7 @@ return 0
 """
 )
 
-# Further ARGV: all places of the process. The process ends after this call.
+# Further ARGV: all places of the process. After this call, the process has no places.
 LEAVE: Final = (
     _COMMON
     + f"""

@@ -41,7 +41,7 @@ class ElevenLabsVoice:
     A voice of ElevenLabs.
 
     Attributes:
-        name: The name for people.
+        name: The name that people see.
         language: The language of a clone, such as ``EN_US``.
         audio: An audio file of up to 4 MB: the first sample of the voice, or the preview of a voice
             without samples.
@@ -56,7 +56,7 @@ def fetch_voice(
     voice: str, api_key: str, *, base_url: str, options: Options, deadline: Deadline
 ) -> ElevenLabsVoice:
     """
-    Fetch a voice with its first sample.
+    Fetch a voice with its first sample, or with its preview if the voice has no samples.
 
     Raises:
         ServiceError: ElevenLabs refused a request.

@@ -102,8 +102,8 @@ class Llm:
         Answer a conversation, and return the complete answer.
 
         The request is retried if the client could not connect, or if the service did not handle the
-        request (status 429 or 503 with ``Retry-After``). If the service may have handled the
-        request, the client does not retry.
+        request: the status is 429 or 503, and the response has ``Retry-After``. If the service may
+        have handled the request, the client does not retry.
 
         Args:
             messages: A text of the user, or the messages of the conversation, the oldest first:
@@ -342,16 +342,16 @@ class ChatStream:
 
     def deltas(self) -> Iterator[ChatDelta]:
         """
-        Yield the parts of the answer: text, tool calls, audio, usage. The errors are those of
-        :meth:`__next__`.
+        Yield the parts of the answer: text, tool calls, audio, usage. This iterator raises the same
+        errors as :meth:`__next__`.
         """
         while (part := self._next_part()) is not None:
             yield part[0]
 
     def result(self) -> ChatCompletion:
         """
-        Read the rest of the answer, and return the whole answer. The errors are those of
-        :meth:`__next__`.
+        Read the rest of the answer, and return the whole answer. This method raises the same errors
+        as :meth:`__next__`.
         """
         while self._next_part() is not None:
             pass
@@ -407,7 +407,7 @@ class ChatStream:
             if self._body_ended:
                 if self._collector.finish_reason is None:
                     raise ConnectionLost(
-                        "the stream of the answer ended before the answer: it has neither [DONE] "
+                        "the stream ended before the answer was complete: it has neither [DONE] "
                         "nor a finish_reason"
                     )
                 return None

@@ -104,7 +104,7 @@ class Pronunciations:
 
         Args:
             workspace: The id of the workspace, without ``workspaces/``.
-            name: The name for people, at most 64 characters.
+            name: The name that people see, at most 64 characters.
             pronunciations: At most 1000 words; a word may occur once for each language.
             timeout: The largest number of seconds for the call.
 
@@ -180,7 +180,9 @@ class Pronunciations:
             TransportError: The request failed; the error says if the request may have arrived.
         """
         known = _known(dictionary)
-        advice = f"it may or may not be deleted: see iw.pronunciations.get({known.id!r})"
+        advice = (
+            f"the dictionary may or may not be deleted: see iw.pronunciations.get({known.id!r})"
+        )
         deadline = Deadline(timeout, "deleting the dictionary")
         query = {"etag": known.etag}
         self._call("DELETE", _resource(known.id), deadline, None, advice, query)

@@ -55,7 +55,7 @@ class Routers:
 
     def get(self, router: str, *, timeout: float | None = 10.0) -> Router:
         """
-        Return the router with an id.
+        Return the router whose id is *router*.
 
         Args:
             router: The id, with or without ``inworld/``.
@@ -72,7 +72,7 @@ class Routers:
         Create a router, and wait until the service has made it.
 
         Args:
-            router: The router.
+            router: The router with all of its settings.
             timeout: The largest number of seconds for the whole call. After this time, the service
                 may still make the router; see :meth:`get`.
 

@@ -55,13 +55,13 @@ _ASSUMED_LIFETIME: Final = 30 * 60.0
 # A refresh that failed is repeated after this time at the earliest.
 _RETRY_SECONDS: Final = 5.0
 
-# The headers that usual servers accept are shorter than this.
+# Usual servers refuse a header of this length.
 _MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 
 # A difference between the clocks of this machine and of the service is ignored if it is below
 # _MIN_SKEW_SECONDS, because such a difference cannot be the reason for a refused signature. A
-# difference above _MAX_SKEW_SECONDS is ignored too, because even a clock that was never set starts
-# in 1970.
+# difference above _MAX_SKEW_SECONDS is ignored too, because no clock is that wrong: even a clock
+# that was never set begins in 1970.
 _MIN_SKEW_SECONDS: Final = 30.0
 _MAX_SKEW_SECONDS: Final = 100 * 365 * 86400.0
 
@@ -120,7 +120,8 @@ class Tokens:
                 "tokens.mint() needs a client with an API key; this client has a token or an "
                 "auth object"
             )
-        # Two threads may each create a minter. Then one correction of the clock may be lost.
+        # Two threads may each create a minter. Then one correction of the clock may be lost, and is
+        # made again by a later call.
         minter = self._minter = self._minter or _Minter(
             self._http, SigningKey.parse(self._auth.key)
         )
@@ -139,7 +140,7 @@ class JwtAuth:
 
     Args:
         api_key: The key as the portal shows it; None reads ``INWORLD_API_KEY``.
-        workspace: Restricts the token to a workspace.
+        workspace: The workspace to which the token is restricted, as for :meth:`Tokens.mint`.
         kind: ``jwt`` or ``session``.
         refresh_before: A token is renewed this many seconds before it expires. If the lifetime is
             less than twice this number, the token is renewed after half of the lifetime.
@@ -307,7 +308,7 @@ class JwtAuth:
             now = time.monotonic()
             if self._value is not None and now < self._expires_at:
                 # If the token has expired, the requests that wait raise the failure instead.
-                self._options.logger.warning("%r: not renewed yet: %s", self, failure)
+                self._options.logger.warning("%r: the token was not renewed yet: %s", self, failure)
             self._refresh_at = now + _RETRY_SECONDS
             self._end_attempt(failure)
 
@@ -392,7 +393,7 @@ def _require_fit(
         raise ConfigError(f"kind must be one of {', '.join(get_args(TokenKind))}, got {kind!r}")
     if workspace is not None:
         if kind != "jwt":
-            raise ConfigError(f"workspace restricts a token of the kind jwt only, got {kind}")
+            raise ConfigError(f"workspace needs a token of the kind jwt, got {kind}")
         if not isinstance(workspace, str) or not _WORKSPACE.fullmatch(workspace):
             raise ConfigError(
                 "workspace must be the name of a workspace: letters, digits and the characters "
@@ -400,7 +401,7 @@ def _require_fit(
             )
     for name, value in (("lifetime", lifetime), ("reference_id", reference_id)):
         if value is not None and kind != "single_use":
-            raise ConfigError(f"{name} is set for a token of the kind single_use only, got {kind}")
+            raise ConfigError(f"{name} needs a token of the kind single_use, got {kind}")
     if lifetime is not None:
         require_seconds("lifetime", lifetime)
         if not 1 <= lifetime <= _MAX_SINGLE_USE_SECONDS:

@@ -278,7 +278,7 @@ class TranscriptionJob:
         if self._operation.error is not None:
             raise fresh(self._operation.error)
         if self._transcript is None:
-            # Two threads may both fetch the transcript.
+            # Two threads may both fetch the transcript. Both get the same content.
             url = self._operation.result_url
             self._transcript = self._owner._download(url, deadline)  # noqa: SLF001
         return self._transcript
@@ -395,6 +395,6 @@ def _require_audio(name: str, size_bytes: int) -> None:
 def _check_size(name: str, size_bytes: int | None) -> None:
     if size_bytes is not None and size_bytes > _MAX_UPLOAD_BYTES:
         raise AudioError(
-            f"{name} may have {_MAX_UPLOAD_BYTES} bytes (512 MB), got at least {size_bytes}: pass "
-            "a compressed file, or split the recording"
+            f"{name} may have at most {_MAX_UPLOAD_BYTES} bytes (512 MB), got at least "
+            f"{size_bytes}: pass a compressed file, or split the recording"
         )

@@ -108,7 +108,7 @@ class Voices:
 
     def get(self, voice: str, *, timeout: float | None = 10.0) -> Voice:
         """
-        Return the voice with an id.
+        Return the voice whose id is *voice*.
 
         Args:
             voice: The id.
@@ -146,7 +146,7 @@ class Voices:
                 binary files, bytes of a file, or another form that ``iw.stt.transcribe`` accepts.
                 WAV and MP3 files of up to 4 MB are sent unchanged. All other audio is sent as
                 16-bit mono WAV.
-            name: The name of the voice for people.
+            name: The name of the voice that people see. Programs use the id.
             language: The language of the speaker, such as ``EN_US``; ``AUTO`` detects the language.
             transcriptions: The text of each recording. If a text is None, or the whole list is
                 None, the service recognizes the text.
@@ -283,7 +283,7 @@ class Voices:
 
         Args:
             voice: The id of a preview.
-            name: The name of the voice for people.
+            name: The name of the voice that people see. Programs use the id.
             description: A description of the sound of the voice.
             tags: Words for filters.
             timeout: The largest number of seconds for the call.
@@ -317,7 +317,7 @@ class Voices:
 
         Args:
             voice: The id.
-            name: The new name for people.
+            name: The new name that people see.
             description: The new description; an empty text removes the description.
             tags: All new tags; an empty list removes all tags.
             timeout: The largest number of seconds for the call.
@@ -341,7 +341,7 @@ class Voices:
         if not body:
             raise ConfigError("update needs at least one of name, description and tags")
         deadline = Deadline(timeout, "updating the voice")
-        advice = "the change may or may not be made; to make the same change again is safe"
+        advice = "the change may or may not be made; it is safe to make the same change again"
         return read_voice(self._call("PATCH", path, deadline, body, advice))
 
     def delete(self, voice: str, *, timeout: float | None = 30.0) -> None:

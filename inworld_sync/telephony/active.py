@@ -30,7 +30,7 @@ class ActiveCall(Call, Protocol):
         ...
 
     def end_soon(self) -> None:
-        """End the call after the present reply and the goodbye."""
+        """End the call after the present reply and the ``goodbye`` of its options, if any."""
         ...
 
 
@@ -55,7 +55,7 @@ def find_call(call_id: str) -> Call | None:
 
 def current_call() -> Call:
     """
-    Return the call whose model has called the running tool. Use ``current_call()`` in tools.
+    Return the phone call to which the running tool belongs. Use ``current_call()`` only in tools.
 
     Raises:
         LocalProtocolError: The calling code is not a tool of a phone call.
@@ -65,8 +65,8 @@ def current_call() -> Call:
         found = [call for call in _calls if session is not None and call.session is session]
     if not found:
         raise LocalProtocolError(
-            "current_call() was used outside a call: use it in a function that the model of a "
-            "phone call calls"
+            "current_call() was used outside a tool of a phone call: use it only in a @tool "
+            "function of the call's session"
         )
     return found[0]
 
@@ -79,7 +79,7 @@ def drain(timeout: float) -> int:
 
     Args:
         timeout: Seconds to wait. When half of this time has passed, each call that is still in
-            progress is asked to end after its present reply and the goodbye.
+            progress is asked to end after its present reply and the ``goodbye`` of its options.
 
     Returns:
         The number of calls that have not ended.

@@ -66,7 +66,7 @@ class Arrivals:
     The pieces of one stream.
 
     Args:
-        rate_hz: The sample rate.
+        rate_hz: The sample rate of the audio in Hz.
     """
 
     def __init__(self, rate_hz: int) -> None:

@@ -61,7 +61,8 @@ class WebSocketChannel(Bridge):
     Args:
         socket: The WebSocket: an object with ``send``, and ``receive`` or ``recv``.
         session: An open session, or a function that opens one; see :class:`Bridge`.
-        answers: Whether this object answers the call when the audio begins.
+        answers: Whether this object answers the call with ``ANSWER``, its first message. With
+            False, something else must answer the call, such as the dialplan.
         options: The settings of the call.
         control: Your own commands to Asterisk; needed for transfers.
         logger: Receives the log of the call.
@@ -167,8 +168,9 @@ def _start(fields: Mapping[str, str]) -> CallStart | WrongFormat:
     found = _FORMATS.get(name)
     if found is None:
         return WrongFormat(
-            f"the channel has the format {name or 'of an unknown name'}; Dial it with c(ulaw), "
-            f"c(alaw) or c(slin16). The formats are: {', '.join(_FORMATS)}"
+            f"the channel has {f'the format {name}' if name else 'no format'}: in the dialplan, "
+            "pass c(ulaw), c(alaw) or c(slin16) to Dial(). The supported formats are: "
+            f"{', '.join(_FORMATS)}"
         )
     channel = fields.get("channel", "")
     call_id = fields.get("connection_id") or fields.get("channel_id") or channel

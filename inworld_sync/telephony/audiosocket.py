@@ -165,7 +165,7 @@ class AudioSocketCodec:
     def read(self, message: Message) -> CarrierMessage | None:
         """Read a frame."""
         if isinstance(message, str) or len(message) < _HEAD.size:
-            raise RemoteProtocolError("a frame of AudioSocket has 3 bytes or more")
+            raise RemoteProtocolError("a frame of AudioSocket must have 3 bytes or more")
         kind, payload = message[0], message[_HEAD.size :]
         if kind in _RATES_HZ:
             return self._start(kind, payload) if self._kind is None else self._audio(kind, payload)
@@ -241,10 +241,11 @@ class AudioSocketServer:
             UUID.
         host: The address to listen on.
         port: The port; 0 chooses a free port.
-        on_call: Gets the UUID of a call, and returns whether to accept it; None means all calls.
+        on_call: Gets the UUID of a call, and returns whether to accept it. None accepts all calls.
         on_end: Gets the :class:`CallSummary` of each call.
-        sample_rate_hz: The rate of the audio, 8000 for the application ``AudioSocket``. Calls with
-            another rate end. With None, the first frame gives the rate.
+        sample_rate_hz: The sample rate in Hz, which is 8000 for the dialplan's application
+            ``AudioSocket``. A call with another rate ends. With None, the first frame of each call
+            gives the rate.
         options: The settings of all calls, or a function that gets a UUID and returns settings.
         control: Your own commands to Asterisk; needed for transfers.
         logger: Receives the log of the calls.
@@ -328,7 +329,7 @@ class AudioSocketServer:
                     self._begin(connection)
                 # RuntimeError: the system cannot start another thread.
                 except (OSError, RuntimeError) as error:
-                    self._logger.warning("AudioSocket: no call was accepted: %s", error)
+                    self._logger.warning("AudioSocket: a call could not be accepted: %s", error)
                     self._is_over.wait(_ACCEPT_SECONDS)
 
     def _begin(self, connection: socket.socket) -> None:

@@ -71,7 +71,7 @@ _JOIN_SECONDS = 1.0
 # If a message could not be sent, the bridge still reads messages for this time.
 _BROKEN_SECONDS = 0.5
 
-# The longest wait for the end of a goodbye, or of a reply before a transfer.
+# The longest wait for the last reply and the goodbye, before a call ends or is transferred.
 _CLOSING_SECONDS = 60.0
 
 _calls = itertools.count(1)
@@ -88,7 +88,7 @@ class Bridge:
         session: An open session, which you close; or a function that gets the :class:`CallStart`
             and opens a session, which the bridge closes. Until the session is open, the caller's
             audio is kept.
-        codec: The messages of the carrier.
+        codec: Reads and writes the messages of the carrier.
         options: The settings of the call.
         control: Commands to the carrier that are not part of the stream, for transfers.
         logger: Receives the log of the call; None means the logger ``inworld_sync``.
@@ -195,7 +195,7 @@ class Bridge:
         self._put(self._handle_voicemail)
 
     def end_soon(self) -> None:
-        """End the call after the present reply and the goodbye."""
+        """End the call after the present reply and the ``goodbye`` of its options, if any."""
         self._put(partial(self._close_later, "drained", goodbye=self._options.goodbye))
 
     def _put(self, task: Callable[[], object], *, needs_start: bool = True) -> None:
@@ -363,7 +363,7 @@ class Bridge:
                 self._has_spoken = self._is_speaking = True
                 self._cancel_closing()
             elif isinstance(event, (InputSpeechStopped, SessionReconnected)):
-                # On a new connection, the service reports speech that continues.
+                # On a new connection, the service reports again if the caller still speaks.
                 self._is_speaking = False
         if link.is_over and self._closing is None:
             self._close_later("hung_up" if link.is_closed_here else "model_lost")
@@ -381,7 +381,7 @@ class Bridge:
         try:
             command()
         except InworldError as error:
-            self._logger.warning("%s: not sent: %s", self._name, error)
+            self._logger.warning("%s: a command was not sent: %s", self._name, error)
 
     def _check_end(self, now: float, output: CallOutput) -> None:
         session = self.session

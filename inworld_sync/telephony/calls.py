@@ -1,4 +1,4 @@
-"""Defines the data classes of a call: messages of the carrier, reason of the end, summary."""
+"""Defines the data of a call: the carrier's messages, the reason for the end, and the summary."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Call(Protocol):
 
     @property
     def start(self) -> CallStart | None:
-        """The carrier's facts about the call; None until the audio begins."""
+        """The carrier's data about the call; None until the carrier begins the audio."""
         ...
 
     def hang_up(self, *, after_speech: bool = True) -> None:
@@ -86,10 +86,10 @@ class Call(Protocol):
 
     def send_keys(self, digits: str) -> None:
         """
-        Send keys, as the carrier's command or as tones.
+        Send the tones of phone keys, by a command to the carrier or as audio.
 
         Args:
-            digits: ``0-9``, ``A-D``, ``*``, ``#``; ``w`` is a pause of 0.5 s.
+            digits: ``0-9``, ``A-D``, ``*`` and ``#``; ``w`` is a pause of 0.5 s, ``W`` of 1 s.
         """
         ...
 
@@ -117,10 +117,10 @@ class CallControl(Protocol):
 
 @runtime_checkable
 class KeyControl(Protocol):
-    """A :class:`CallControl` that sends keys too."""
+    """A :class:`CallControl` that can also send the tones of phone keys."""
 
     def send_keys(self, call_id: str, digits: str) -> None:
-        """Send keys."""
+        """Send the tones of the keys *digits*."""
         ...
 
 
@@ -178,7 +178,7 @@ class KeyPressed:
 
 @attrs.frozen
 class MarkReturned:
-    """The carrier returns a mark, because its audio was played or cleared."""
+    """The carrier returns a mark, because the audio before the mark was played or cleared."""
 
     name: str
 
@@ -241,7 +241,8 @@ class CallSummary:
             - ``hung_up``, ``transferred``: The program or the model ended the call.
             - ``silence``, ``max_duration``, ``voicemail``: A rule of the options ended the call.
             - ``drained``: :func:`drain` ended the call.
-            - ``carrier_lost``: The connection to the carrier ended without a message.
+            - ``carrier_lost``: The connection to the carrier ended, without a message that ends the
+              call.
             - ``stalled``: For too long, the carrier sent nothing, accepted nothing, or did not
               begin the audio.
             - ``wrong_codec``: The audio of the call has a format that cannot be used.
@@ -257,7 +258,7 @@ class CallSummary:
         keys: All keys that the caller has pressed.
         interruptions: How often the caller has interrupted the assistant.
         lost_chunks: How many pieces of the caller's audio never arrived.
-        late_chunks: How many pieces arrived too late to be used.
+        late_chunks: How many pieces arrived too late to be used, or arrived twice.
         lost_input_ms: How many milliseconds of the caller's audio could not be sent to the model.
         stale_marks: How many marks returned too early, or after their audio was cleared.
         target: The target of a transfer; None without a transfer.

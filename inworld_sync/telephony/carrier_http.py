@@ -1,5 +1,6 @@
 """
-Sends commands to Twilio and Telnyx over HTTP: hang up, transfer, and send keys.
+Sends commands to Twilio and Telnyx over HTTP, which end or transfer a call. Further commands to
+Telnyx answer a call, stream its audio, and send the tones of phone keys (DTMF).
 
 Sources: Twilio, "Call resource", "Update a Call"; Telnyx, "Call Commands".
 """
@@ -31,7 +32,7 @@ class TwilioControl:
         account_sid: The id of the account. With None, ``TWILIO_ACCOUNT_SID`` is read.
         auth_token: The token of the account. With None, ``TWILIO_AUTH_TOKEN`` is read.
         caller_id: The number that the target of a transfer sees; None for Twilio's default.
-        base_url: The address of the service.
+        base_url: The address of Twilio's API.
         timeout: How many seconds a command may take.
 
     Raises:
@@ -89,11 +90,11 @@ class TwilioControl:
 
 class TelnyxControl:
     """
-    Answers, streams, ends and transfers calls of Telnyx, and sends keys.
+    Answers, streams, ends and transfers calls of Telnyx, and sends the tones of phone keys.
 
     Args:
         api_key: The key. With None, ``TELNYX_API_KEY`` is read.
-        base_url: The address of the service.
+        base_url: The address of Telnyx's API.
         timeout: How many seconds a command may take.
 
     Raises:
@@ -131,7 +132,7 @@ class TelnyxControl:
         self._command(call_id, "transfer", {"to": target})
 
     def send_keys(self, call_id: str, digits: str) -> None:
-        """Send keys; ``w`` is a pause of 0.5 s, and ``W`` is a pause of 1 s."""
+        """Send the tones of keys; ``w`` is a pause of 0.5 s, and ``W`` is a pause of 1 s."""
         self._command(call_id, "send_dtmf", {"digits": digits})
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """
-Defines the protocol of a carrier's messages, and the messages that Twilio and Telnyx have in
-common.
+Defines the methods that read and write a carrier's messages (:class:`Codec`), and implements the
+JSON messages that Twilio and Telnyx have in common.
 
 A codec reads and writes the messages of one call. A codec has no clock, lock or thread. One thread
 reads and one thread writes.
@@ -80,7 +80,7 @@ class Codec(Protocol):
         ...
 
     def hang_up(self) -> Message | None:
-        """Return the message that ends the call; None if closing the socket ends the call."""
+        """Return the message that ends the call; None if the carrier has no such message."""
         ...
 
 

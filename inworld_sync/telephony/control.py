@@ -53,7 +53,7 @@ class ControlRunner:
     def require(self) -> None:
         """Raise ConfigError if there is no control."""
         if self._control is None:
-            raise ConfigError("transfer() needs the control= of the call")
+            raise ConfigError("transfer() needs a call that was made with control=")
 
     def hang_up(self, call_id: str) -> None:
         """End the call, and wait at most 15 s for the answer of the carrier."""
@@ -67,7 +67,7 @@ class ControlRunner:
             self._start(partial(self._control.transfer, call_id, target), done)
 
     def send_keys(self, call_id: str, digits: str) -> bool:
-        """Send keys; return False if the carrier has no command for keys."""
+        """Send the tones of keys; return False if the carrier has no command for this."""
         control: object = self._control
         if not isinstance(control, KeyControl):
             return False

@@ -23,7 +23,7 @@ class Greeting:
     The greeting of one call. Only the thread of the bridge uses this object.
 
     Args:
-        options: The settings with the greeting.
+        options: The settings of the call, which have the greeting.
     """
 
     def __init__(self, options: CallOptions) -> None:
@@ -48,7 +48,7 @@ class Greeting:
             output: Plays a recorded greeting.
             session: Speaks a greeting that is text; None while the session is not open.
             elapsed: Seconds since the start of the call.
-            has_spoken: Whether the other side has spoken.
+            has_spoken: Whether the person on the phone has spoken.
 
         Raises:
             InworldError: The session has ended.

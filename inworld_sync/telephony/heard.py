@@ -28,8 +28,9 @@ Reports: TypeAlias = Literal["marks", "queue", "none"]
 # The time between two marks, or between two requests for the length of the queue.
 _REPORT_SECONDS = 0.2
 
-# If a mark returns before its audio can have been played, the carrier has emptied its queue. The
-# tolerance is 0.04 s plus 0.1 % of the time in the run, because the clocks of both sides differ.
+# If a mark returns before its audio can have been played, the carrier has emptied its queue. Such a
+# mark does not count. The tolerance is 0.04 s plus 0.1 % of the time in the run, because the clocks
+# of both sides differ.
 _EARLY_SECONDS = 0.04
 _DRIFT = 0.001
 
@@ -66,7 +67,7 @@ class HeardClock:
         early: How many reports came too early. Such reports do not count.
         stale: How many reports belong to an earlier generation or to an unknown mark. Such reports
             do not count.
-        delay: The present delay in seconds.
+        delay: The time in seconds from sending to hearing, as it was assumed or measured last.
     """
 
     def __init__(self, rate_hz: int, delay: float, reports: Reports) -> None:

@@ -66,8 +66,9 @@ class CallOptions:
             part that was heard is added to the conversation. If the greeting is a text, the model
             speaks the text. With None, the caller speaks first.
         greeting_text: The text of *greeting*, if the ``Speech`` has no tokens.
-        who_starts: Use ``callee`` for calls that you make. The greeting then waits. When the person
-            who was called has spoken, the model answers, and the greeting is left out.
+        who_starts: With ``assistant``, the greeting begins at once. Use ``callee`` for calls that
+            you make. The greeting then waits. When the person who was called has spoken, the model
+            answers, and the greeting is left out.
         callee_timeout: If the callee is silent for this many seconds, the greeting is played.
         max_duration: Seconds after which the call is ended; None for no limit.
         silence_timeout: If neither side speaks for this many seconds, the call is ended; None for
@@ -90,10 +91,10 @@ class CallOptions:
         recording: The path of a WAV file with two channels, the caller and the assistant; or a
             function that gets the :class:`CallStart` and returns the path, or None for no
             recording.
-        lead_ms: Audio is sent this many milliseconds before its playback; None means the default of
-            the carrier.
+        lead_ms: Audio is sent this many milliseconds before its playback; None means the default
+            for the carrier.
         start_ms: How many milliseconds of audio are collected after a pause before the first audio
-            is sent; None means the default of the carrier.
+            is sent; None means the default for the carrier.
     """
 
     greeting: Speech | str | None = attrs.field(default=None, validator=_speech)

@@ -1,6 +1,6 @@
 """
-Manages the audio that is sent to a caller: the queue of items, the clock of heard audio, and
-pacing.
+Manages the audio that is sent to a caller: the queue of items, the clock that counts heard audio,
+and the pacing.
 
 The session pushes items, the program adds announcements, and the writer thread takes frames when
 they are due. A frame is due ``lead_ms`` before it is played. This time is computed from the start
@@ -186,7 +186,7 @@ class CallOutput:
         self._items: dict[str, _Item] = {}
         # The newest item of the session.
         self._last: _Item | None = None
-        # How many milliseconds of each cleared announcement were heard.
+        # For each cleared announcement, the result of heard_ms_of().
         self._interrupted: dict[str, tuple[float, bool]] = {}
         self._dropped_samples = 0
         self._is_paused = self._needs_clear = self._closed = False
@@ -387,7 +387,7 @@ class CallOutput:
             self._news.notify_all()
 
     def _send_at(self, now: float) -> float | None:
-        """Return when the next frame must be sent; None if there is no whole frame."""
+        """Return when the next frame must be sent; None if there is none, or during a pause."""
         if self._is_paused or not self._queue:
             return None
         due = self._clock.due()

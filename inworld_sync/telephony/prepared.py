@@ -64,6 +64,8 @@ class PreparedSessions:
         """
         Begin to open a session, and return at once. Call this method in the webhook.
 
+        If 100 sessions wait already, this method does nothing, and :meth:`pop` opens the session.
+
         Args:
             call_id: The carrier's id of the call, such as ``CallSid`` of Twilio.
             connect: Opens the session.

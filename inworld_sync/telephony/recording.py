@@ -1,5 +1,6 @@
 """
-Records a call in a WAV file with two channels: the caller left, the assistant right.
+Records a call in a WAV file with two channels: the left channel has the caller, and the right
+channel has the assistant.
 
 The timestamps of the carrier's stream give the position of the caller's audio; for carriers without
 timestamps, see ``arrivals.py``. The assistant's audio is placed where the caller heard this audio.
@@ -42,7 +43,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 # A frame belongs to the run of the previous frame if the gap between them is shorter than this.
 _JOIN_SECONDS = 0.001
 
-# A timestamp is ignored if it exceeds the duration of the call by more than this.
+# A timestamp is ignored if it exceeds the duration of the call by more than this. Its audio is then
+# placed after the earlier audio.
 _AHEAD_SECONDS = 60.0
 
 _SAMPLE_BYTES = 2
@@ -85,7 +87,7 @@ class Recorder:
         path: The path of the file. An existing file is replaced when the call ends.
         start: The formats of the audio in both directions.
         began: When the stream began, on the monotonic clock.
-        delay: The assumed time in seconds from sending to playing, until this time is reported.
+        delay: The assumed time in seconds from sending to playing, until a report shows this time.
         logger: Gets an error of the file. After the error, the call continues without a recording.
 
     Attributes:

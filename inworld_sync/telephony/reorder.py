@@ -12,7 +12,7 @@ from inworld_sync.telephony.calls import CallAudio
 
 __all__ = ["Reorder"]
 
-# How many later pieces of 20 ms may wait for a missing piece.
+# A missing piece counts as lost when this many later pieces of 20 ms wait.
 _WINDOW = 5
 
 # If a number differs by more than this from the expected number, a new count begins, for example

@@ -1,5 +1,6 @@
 """
-Defines the rules of a call that depend on time: keys, silence, and the end after a goodbye.
+Defines the rules of a call that depend on time: for keys, for silence, for a lost connection to the
+model, and for the end after the last speech.
 
 This module has no clock and no thread. The thread of the bridge passes the time in seconds.
 """
@@ -37,7 +38,7 @@ class KeyRule:
         return is_first
 
     def pop(self, now: float) -> str:
-        """Return the keys of a message that is complete, or ""."""
+        """Return the keys if their message is complete; otherwise return ""."""
         if not self._waiting or now < self._until:
             return ""
         keys, self._waiting = self._waiting, ""
@@ -84,10 +85,10 @@ class Closing:
     The planned end of a call, after the caller has heard the last speech.
 
     Attributes:
-        end: How the call will end.
+        end: Why the call will end, as in :class:`CallSummary`.
         until: When the call ends even if the caller has not heard all of the speech.
-        target: The target of a transfer.
-        goodbye: Recorded speech to play before the end.
+        target: The target of a transfer; None without a transfer.
+        goodbye: Recorded speech to play before the end; None if it has begun, or there is none.
         is_cancelable: Whether the call continues if the caller interrupts.
     """
 

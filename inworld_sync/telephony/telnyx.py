@@ -1,7 +1,7 @@
 """
 Connects calls of Telnyx media streaming: the socket of a stream, TeXML, signatures, and commands.
 
-Sources: Telnyx, "Media Streaming over WebSockets", "TeXML Stream", call control of telnyx 4.189.
+Sources: Telnyx, "Media Streaming over WebSockets", "TeXML Stream"; the Python package telnyx 4.189.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class MediaStream(Bridge):
         socket: The WebSocket of the stream: an object with ``send``, and ``receive`` or ``recv``.
         session: An open session, or a function that opens one; see :class:`Bridge`.
         headers: The headers of the WebSocket request, for the token.
-        auth_token: The ``stream_auth_token`` of the call. Without *auth_token* or without
-            *headers*, the constructor raises an error.
+        auth_token: The ``stream_auth_token`` of the call. *headers* and *auth_token* are required,
+            unless *verify* is False.
         verify: With False, the token is not checked, so anybody who knows the address can make a
             call.
         sent: The codec that this side sends, which is the ``stream_bidirectional_codec`` of the
@@ -71,7 +71,7 @@ class MediaStream(Bridge):
 
     Raises:
         AuthError: The request does not have the token.
-        ConfigError: *headers* or *auth_token* is missing, or an argument is wrong.
+        ConfigError: A required argument is missing, or an argument is wrong.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
     """

@@ -1,7 +1,7 @@
 """
 Checks the signatures of Telnyx's webhooks, and the token of its WebSockets.
 
-Source: Telnyx, "Receiving webhooks", "Media streaming"; telnyx 4.189.
+Source: Telnyx, "Receiving webhooks", "Media streaming"; the Python package telnyx 4.189.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TelnyxSignature:
 
         Raises:
             AuthError: The request has no valid signature, or the time of the signature differs from
-            this server's time by more than *tolerance*.
+                this server's time by more than *tolerance*.
         """
         from cryptography.exceptions import InvalidSignature
 
@@ -79,7 +79,8 @@ class TelnyxSignature:
         is_time = stamp.isdecimal() and len(stamp) <= _MAX_DIGITS
         if not is_time or abs(time.time() - int(stamp)) > self._tolerance:
             raise AuthError(
-                f"the webhook of Telnyx has no time within {self._tolerance:g} s of this server's"
+                "the time of the webhook of Telnyx is missing, or differs from the time of this "
+                f"server by more than {self._tolerance:g} s"
             )
         try:
             signature = base64.b64decode(header_of(headers, _SIGNATURE), validate=True)
@@ -106,7 +107,7 @@ def check_stream_token(headers: Mapping[str, str], token: str) -> None:
         for each in (value, value.rpartition(" ")[2]):
             found = _is_equal(each, token) or found
     if not found:
-        raise AuthError("the request of the WebSocket has not the stream_auth_token of the call")
+        raise AuthError("no header of the WebSocket request has the stream_auth_token")
 
 
 def _is_equal(given: str, token: str) -> bool:

@@ -55,9 +55,9 @@ def key_tones(digits: str, sample_rate_hz: int = 8000) -> bytes:
 def require_digits(digits: str) -> None:
     """Raise ConfigError if a text is not a sequence of keys and pauses."""
     if not digits or any(digit.upper() not in KEYS and digit not in _WAIT_MS for digit in digits):
-        raise ConfigError(f"keys must be 0-9, A-D, *, #, w and W, got {digits!r:.100}")
+        raise ConfigError(f"digits must be 0-9, A-D, *, #, w and W, got {digits!r:.100}")
     if len(digits) > _MAX_KEYS:
-        raise ConfigError(f"there can be {_MAX_KEYS} keys at once, got {len(digits)}")
+        raise ConfigError(f"digits must have at most {_MAX_KEYS} keys, got {len(digits)}")
 
 
 def _tone(digit: str, rate_hz: int) -> list[int]:

@@ -39,8 +39,8 @@ class MediaStream(Bridge):
         session: An open session, or a function that opens one; see :class:`Bridge`.
         headers: The headers of the WebSocket request, for the signature.
         path: The path of the WebSocket request.
-        signature: Checks the signature. Without *signature*, *headers* or *path*, the constructor
-            raises an error.
+        signature: Checks the signature. *headers*, *path* and *signature* are required, unless
+            *verify* is False.
         verify: With False, the signature is not checked, so anybody who knows the address can make
             a call.
         options: The settings of the call.
@@ -50,7 +50,7 @@ class MediaStream(Bridge):
 
     Raises:
         AuthError: The request is not signed by Twilio.
-        ConfigError: *headers*, *path* or *signature* is missing, or an argument is wrong.
+        ConfigError: A required argument is missing, or an argument is wrong.
 
     Thread safety: one thread calls :meth:`run`; any thread may call the other methods.
     """
@@ -128,7 +128,10 @@ class TwilioCodec(JsonCodec):
         return f'{{"event":"clear"{self._head}}}'
 
     def hang_up(self) -> Message | None:
-        """Return None: closing the socket ends the stream. Twilio continues after ``<Connect>``."""
+        """
+        Return None, because Twilio has no such message. When the socket closes, Twilio ends the
+        stream, and executes the TwiML after ``<Connect>``.
+        """
         return None
 
 
@@ -152,6 +155,6 @@ def stream_twiml(
         if len(name) + len(value) > _MAX_PARAMETER:
             raise ConfigError(
                 f"parameter {name!r} has {len(name) + len(value)} characters with its name, "
-                f"Twilio accepts {_MAX_PARAMETER}"
+                f"Twilio accepts at most {_MAX_PARAMETER}"
             )
     return stream_xml(url, {}, parameters, say_before)

@@ -126,8 +126,8 @@ class TwilioSignature:
         if algorithm == "HMAC_SHA1" and self._token:
             return self._token, "sha1"
         raise AuthError(
-            f"a request of Twilio is signed with {algorithm}: give TwilioSignature() "
-            f"{'shared_key=' if algorithm == 'HMAC_SHA256' else 'auth_token='}"
+            f"a request of Twilio is signed with {algorithm}: pass "
+            f"{'shared_key=' if algorithm == 'HMAC_SHA256' else 'auth_token='} to TwilioSignature()"
         )
 
     def _urls(self, scheme: str, path: str) -> tuple[str, str]:

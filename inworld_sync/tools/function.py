@@ -121,7 +121,7 @@ class ToolFunction(Generic[P, R]):
         return values
 
     def _means_default(self, name: str) -> bool:
-        # The type None, or a union with None, accepts None.
+        # Only a union with None accepts None.
         accepts_none = type(None) in get_args(self._kinds[name])
         return name not in self._required and not accepts_none
 
@@ -224,7 +224,8 @@ def _kinds(
         hints = get_type_hints(function, include_extras=True)
     except (NameError, TypeError) as error:
         raise ConfigError(
-            f"the annotations of tool {name} must be defined before it is decorated: {error}"
+            f"the annotations of tool {name} must name types that are defined before the function "
+            f"is decorated: {error}"
         ) from error
     for each in parameters:
         if each not in hints:
@@ -251,7 +252,8 @@ def tool(
 
     The model gets the name, types, defaults and docstring. ``Annotated[str, "..."]`` and an
     ``Args:`` section describe arguments. Types may be str, int, float, bool, Literal, an Enum,
-    lists, ``dict[str, X]``, attrs classes and dataclasses, each optionally with ``| None``.
+    lists, sets, ``tuple[X, ...]``, ``dict[str, X]``, attrs classes and dataclasses, each optionally
+    with ``| None``.
 
     Args:
         function: The function. Its arguments are passed by name.

@@ -61,8 +61,8 @@ def write_event(event: SentEvent, number: int | None = None) -> bytes:
 
     Args:
         event: The name and the data.
-        number: The id of the event; None if the stream cannot be continued. A browser that connects
-            again sends the id of the last event that it has received.
+        number: The id of the event. A browser that connects again sends the id of the last event
+            that it has received, and gets the events after it. None if this is not possible.
     """
     name, data = event
     head = "" if number is None else f"id: {number}\n"
@@ -110,7 +110,7 @@ class WordFormat:
 
 
 class EventFormat:
-    """Makes events for words and transcripts. All other events of a program have no effect."""
+    """Makes events for words and transcripts. All other events of the source have no effect."""
 
     def __init__(self) -> None:
         self._words = WordFormat()

@@ -77,7 +77,7 @@ class EventBody:
 
 
 class _SourceFeed(Generic[_E]):
-    """The events of a context, stream or session. The program may read the same events."""
+    """The events of a context, stream or session. The program may read these events too."""
 
     def __init__(self, source: EventSource[_E]) -> None:
         self._source = source

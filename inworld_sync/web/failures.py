@@ -52,7 +52,7 @@ class Failure:
     Attributes:
         status: The HTTP status.
         code: A name for programs, such as ``bad_request``.
-        message: A text for people.
+        message: The text that people read.
         retry_after: The number of seconds until the request may succeed; None if this is unknown.
     """
 
@@ -98,7 +98,7 @@ def _retry_after(error: InworldError) -> int | None:
 
 
 def log(error: InworldError) -> Failure:
-    """Return the content of the response to an error. If the status is over 499, log the error."""
+    """Return the content of the response to an error. Log the error if its status is over 499."""
     failure = failure_of(error)
     if failure.status >= 500:
         _logger.warning("%d %s: %s: %s", failure.status, failure.code, type(error).__name__, error)

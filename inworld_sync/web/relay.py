@@ -98,9 +98,10 @@ class Relay:
         session: An open session, or a function that gets a :class:`RelayStart` and returns an open
             session. You close a session that you pass. The relay closes a session that the
             function has opened. The relay buffers the user's audio until the session is open.
-        headers: The headers of the upgrade request, for the check of the origin.
+        headers: The headers of the upgrade request, for the check of the origin. Required, unless
+            *verify_origin* is False.
         allowed_origins: The sites whose pages may connect, such as ``https://www.example.com``. If
-            the list is empty, the page must have the same host as the server.
+            the list is empty, the page must have the same host and port as the request.
         verify_origin: With False, every page and every program may connect.
         user: The name or id of the user, for *limit* and the summary. This text is never sent.
         limit: Limits the conversations of each user. A limit requires *user*.
@@ -222,7 +223,7 @@ class Relay:
             if self._limit is not None:
                 held.enter_context(self._limit.hold(self._user))
         except AuthError as error:
-            self._logger.warning("%s: refused: %s", self._name, error)
+            self._logger.warning("%s: the page was refused: %s", self._name, error)
             self._finish("wrong_origin", error)
         except QuotaError as error:
             self._finish("user_limit", error)
@@ -362,7 +363,7 @@ class Relay:
     def _check_session(self) -> None:
         link = self._link
         if link.has_failed:
-            self._logger.warning("%s: no session: %s", self._name, link.error)
+            self._logger.warning("%s: the session could not be opened: %s", self._name, link.error)
             is_full = isinstance(link.error, QuotaError)
             self._finish("no_capacity" if is_full else "model_unavailable", link.error)
             return
@@ -376,7 +377,7 @@ class Relay:
             if isinstance(event, InputSpeechStarted):
                 self._is_speaking = True
             elif isinstance(event, (InputSpeechStopped, SessionReconnected)):
-                # After a reconnect, the new connection reports speech that continues.
+                # On a new connection, the service reports again if the user still speaks.
                 self._is_speaking = False
             self._events.handle(event)
         if link.is_over:

@@ -85,7 +85,10 @@ class Heard:
 
 @attrs.frozen
 class Interrupted:
-    """The page has stopped after *ms* milliseconds of an item. Item 0 means that no item played."""
+    """
+    The page has stopped the playback after *ms* milliseconds of an item. Item 0 means that no item
+    was played.
+    """
 
     item: int
     ms: float

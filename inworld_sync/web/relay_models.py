@@ -122,7 +122,8 @@ class RelaySummary:
             - ``hung_up``: The program called :meth:`Relay.close`, or closed the session.
             - ``drained``: The program called ``drain_relays``.
             - ``max_duration``, ``idle``: The ``max_duration`` or ``idle_timeout`` has passed.
-            - ``wrong_origin``: The page belongs to another site.
+            - ``wrong_origin``: The site of the page is not allowed, or the request has no
+              ``Origin``.
             - ``user_limit``: The user has too many conversations, see :class:`UserLimit`.
             - ``no_capacity``: The account or the limiter allows no further session.
             - ``not_started``: The page sent no first message in time.

@@ -123,7 +123,7 @@ class _Item:
 
 @attrs.define
 class _Clear:
-    """A clear. *answer* has the item and how many ms were heard; None before the answer."""
+    """A ``clear`` of the page. *answer* has the item and the heard ms; None before the answer."""
 
     answer: tuple[int, float] | None = None
 

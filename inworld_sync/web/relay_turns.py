@@ -3,8 +3,8 @@ Sends the input of the user to the session: audio, the turns of push-to-talk, an
 
 If the page is playing speech, an interruption begins with the message ``clear`` to the page. The
 session is interrupted when the page has answered how much was heard. Typed messages and the ends of
-turns wait until the interruption is finished. They also wait while the session is not open or
-reconnects.
+turns wait until the interruption is finished. They also wait until the session is open, and while
+the session reconnects.
 
 All methods run on the thread of the relay.
 """
@@ -92,7 +92,7 @@ class UserTurns:
         self._clear_until = now
 
     def advance(self, now: float) -> None:
-        """Finish an interruption; run the commands that wait for the interruption or session."""
+        """Finish an interruption, and then run the commands that wait for it or for the session."""
         if self._clear_until is not None:
             if now < self._clear_until and not self._output.is_clear_answered:
                 return
@@ -122,7 +122,7 @@ class UserTurns:
         try:
             action(session)
         except InworldError as error:
-            self._logger.warning("%s: not sent: %s", self._name, error)
+            self._logger.warning("%s: a command was not sent: %s", self._name, error)
             text = "The server could not send this to the model."
             self._output.send("error", code="not_sent", message=text, fatal=False)
 

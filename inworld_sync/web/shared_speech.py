@@ -37,7 +37,7 @@ class SharedSpeech:
     The speech of one text.
 
     Args:
-        stream: The speech.
+        stream: The stream that receives the speech. The thread of this object reads the stream.
         first: The first chunks of the stream, which the caller has already read.
 
     Thread safety: every method may be called from any thread.

@@ -63,8 +63,8 @@ class Utterances:
             count too. If the limit is reached, a new text replaces the oldest complete speech. If
             no speech is complete, the new text is answered with the status 503.
         max_characters: How many characters a text may have, at least 1.
-        keep_seconds: How many seconds a complete speech is kept after the last response that read
-            the speech has ended.
+        keep_seconds: How many seconds a complete speech is kept after its last response has ended.
+            When a new text starts, older speeches are removed.
         timeout: The longest wait in seconds for a free connection, and for each message of the
             service.
 
@@ -135,7 +135,7 @@ class Utterances:
         Start to speak a text, and make a response with the id of the speech: ``{"id": "..."}``.
 
         The call returns when the first audio has arrived. The response has the status 201. After an
-        error, the response has the status of the error, as in :func:`stream_response`.
+        error, the response is as for the function :func:`inworld_sync.web.stream_response`.
 
         Args:
             request: ``flask.request``, or the ``HttpRequest`` that Django passes to the view.
@@ -188,7 +188,8 @@ class Utterances:
         # speech is sent.
         wanted = "" if web.header("If-Range") else web.header("Range")
         is_part = asks_part(wanted)
-        # The synthesis continues while the request waits.
+        # The reader keeps the synthesis running while the request waits. After 5 s without a
+        # reader, the synthesis would stop.
         with contextlib.closing(_Reader(speech)):
             length_bytes = speech.wait_complete(self._timeout if is_part else 0.0)
         if speech.error is not None:

@@ -27,7 +27,8 @@ _BLOCKS_PER_CHECK = 25
 _SILENCE = bytes(1920)
 
 # Before the first packet, the delay of audio is unknown. The service may send no packets during
-# silence. Then the first packet arrives at most this long after the end of the text.
+# silence. Then the first packet of a reply is assumed to arrive at most this long after the end of
+# the reply's text.
 _UNKNOWN_DELAY_SECONDS = 3.0
 
 # After a stall of the loop, the missed audio is delivered at once. After a stall longer than this,
@@ -127,5 +128,5 @@ class IncomingAudio:
             await asyncio.sleep(0)
 
     def close(self) -> None:
-        """Free the memory."""
+        """Free the memory of the packets that wait."""
         self._packets.close()

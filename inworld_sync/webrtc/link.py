@@ -49,7 +49,7 @@ _NO_CODE = 1005
 # If unread messages need more memory than this, the link ends.
 _MAX_WAITING_BYTES = 64 * 1024 * 1024
 
-# The limit in seconds for closing the aiortc objects, and then for ending the loop.
+# How many seconds the close of the aiortc objects may take, and how many the end of the loop.
 _CLOSE_SECONDS = 2.0
 _JOIN_SECONDS = 4.0
 
@@ -65,7 +65,7 @@ class WebRtcLink:
     PCM of 48 kHz, is sent with :meth:`send_frame`.
 
     Args:
-        name: The name, unique in the process.
+        name: The name of the connection, unique in the process.
         http: Exchanges the offer and the answer.
         ice_servers: STUN and TURN servers.
     """
@@ -249,7 +249,7 @@ class WebRtcLink:
         return False
 
     def set_timer(self, when: float) -> None:
-        """Make the writer call *on_timer*; see :class:`MessageLink`."""
+        """Make the writer call *on_timer* at the time *when*; see :class:`MessageLink`."""
         with self._changed:
             self._timer_at = when
             self._changed.notify_all()

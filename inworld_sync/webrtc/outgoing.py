@@ -2,8 +2,8 @@
 Implements the audio track from the user to the service.
 
 A track sends a packet every 20 ms, also while the user is silent. So blocks of audio wait in a
-queue. While the queue is empty, the track sends silence. The track encodes the audio itself, since
-aiortc would use a pool of threads.
+queue. While the queue is empty, the track sends silence. The track encodes the audio itself. aiortc
+would encode it on the loop's thread for name lookups, where a slow lookup would delay the audio.
 
 Lock rule: ``_changed`` guards the queue. Nothing else is called while this lock is held.
 """
@@ -85,7 +85,7 @@ class OutgoingTrack(MediaStreamTrack):
             while len(self._queue) >= _CAPACITY_BYTES and not self._is_over:
                 if deadline.expired:
                     raise DeadlineExceeded(
-                        "the audio track had no room in time: it sends audio in real time"
+                        "the audio track had no room in time: send no faster than in real time"
                     )
                 self._changed.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
             if self._is_over:
@@ -99,7 +99,7 @@ class OutgoingTrack(MediaStreamTrack):
 
         Args:
             drop: Whether to drop the audio that was not sent.
-            deadline: The deadline for sending the audio.
+            deadline: The deadline for the whole wait.
         """
         with self._changed:
             if drop:

@@ -81,7 +81,8 @@ class Peer:
             used too.
         ice_servers: STUN and TURN servers.
         ping_timeout: If no packet arrives for this many seconds, the connection counts as lost.
-        logger: Gets a message about each input that is ignored.
+        logger: Gets a message about each ICE server whose address cannot be read, and about each
+            packet that cannot be decoded.
     """
 
     def __init__(
@@ -200,7 +201,10 @@ class Peer:
             self._incoming.close()
 
     def _allow_loopback(self, transceiver: RTCRtpTransceiver) -> None:
-        """Add the loopback interface, which aioice always leaves out, to the candidates."""
+        """
+        Add the loopback interface, which aioice always leaves out, if the service is on this
+        machine, or if this machine has no other address.
+        """
         connection = transceiver.receiver.transport.transport.iceGatherer._connection  # noqa: SLF001 - there is no public way
         gather = connection.get_component_candidates
 
@@ -266,7 +270,7 @@ class Peer:
                 for report in (await self._connection.getStats()).values()
                 if report.type == "transport"
             )
-            # A stall of this process counts as two steps.
+            # A stall of this process counts as at most two steps.
             silent_seconds += min(time.monotonic() - before, 2 * step)
             if count != received:
                 received, silent_seconds = count, 0.0

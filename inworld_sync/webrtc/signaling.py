@@ -42,8 +42,8 @@ _MAX_ICE_SECONDS = 3.0
 
 _MAX_PORT = 65535
 
-# An answer has about 2000 characters. Longer answers are refused, because the time to read an
-# answer grows with the square of the number of candidates.
+# An answer has about 2000 characters. An answer above this limit is refused, because the time to
+# read an answer grows with the square of the number of candidates.
 _MAX_SDP_CHARACTERS = 64 * 1024
 
 
@@ -69,7 +69,7 @@ class Answer:
     The service's answer to an offer.
 
     Attributes:
-        sdp: The session description.
+        sdp: The session description of the answer.
         call_id: The id of the call or the session; None if the answer has no id.
     """
 
@@ -84,14 +84,14 @@ def check_form(form: str) -> None:
 
 
 def fetch_ice_servers(http: HttpClient, header: Header, deadline: Deadline) -> list[IceServer]:
-    """Return the service's STUN and TURN servers. Return an empty list if there is no answer."""
+    """Return the service's STUN and TURN servers. Return an empty list if the request fails."""
     limited = Deadline(deadline.at_most(_MAX_ICE_SECONDS), "getting ICE servers").earlier(deadline)
     try:
         response = Exchange(http, "GET", _ICE_PATH, limited).run(dict([header]), None, None)
         return read_ice_servers(response.json())
     except InworldError as error:
         # A connection may be possible without these servers.
-        http.options.logger.info("no ICE servers: %s", error)
+        http.options.logger.info("the ICE servers could not be fetched: %s", error)
         return []
 
 
@@ -164,7 +164,7 @@ def send_offer(
         header: The credential.
         form: How the offer is sent: ``sdp`` as text, ``json`` as an object with the session, or
             ``session_config`` in the form of the specification.
-        sdp: The offer.
+        sdp: The session description of the offer.
         session: The settings of the session, in the spelling of *form*.
         deadline: The deadline of the exchange.
 

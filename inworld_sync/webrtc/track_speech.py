@@ -32,9 +32,9 @@ _BLOCK_SECONDS = 0.02
 # A block with no sample above this level, -54 dB, is silence.
 _SILENCE_LEVEL = 64
 
-# Audio may arrive before the messages about its item. Such audio is kept until this much silence
-# has followed, but at most this many blocks. A message that is lost and sent again arrives up to
-# 3 s later.
+# Audio may arrive before the messages about its item. Such audio is kept, at most
+# _MAX_EARLY_BLOCKS blocks. It is dropped after a silence of _EARLY_SILENCE_SECONDS, which is longer
+# than the delay of a message that is lost and sent again (up to 3 s).
 _MAX_EARLY_BLOCKS = 500
 _EARLY_SILENCE_SECONDS = 5.0
 
@@ -55,13 +55,14 @@ _MAX_CUT_SECONDS = 0.6
 _STOPPED_SILENCE_SECONDS = 0.2
 _MAX_STOPPED_SECONDS = 1.5
 
-# Speech is not slower than this, so the length of a response's complete text limits the duration of
-# the audio. Without this limit, noise in the track would prevent the end of a response.
+# Speech is not slower than this, so the length of an item's text limits the duration of its audio,
+# with a margin of _MAX_EXTRA_SECONDS. Without this limit, noise in the track would prevent the end
+# of a response.
 _LEAST_CHARACTERS_PER_SECOND = 6.0
 _MAX_EXTRA_SECONDS = 10.0
 
 # If the service does not report the end of the audio, the audio is complete when enough silence has
-# followed the last message about this audio. If the service never reports ends,
+# followed the last message about this audio. If the service has sent no reports at all,
 # _UNREPORTED_SILENCE_SECONDS are enough, otherwise _MISSING_REPORT_SECONDS.
 _UNREPORTED_SILENCE_SECONDS = 1.0
 _MISSING_REPORT_SECONDS = 4.0
@@ -271,7 +272,7 @@ class TrackSpeech:
         return []
 
     def _drop_items(self, response_id: str | None, now: float) -> None:
-        """Drop the audio that has not arrived yet, of one response or of all responses."""
+        """Wait for no more audio of one response, or of all responses. Drop it if it arrives."""
         left = [item for item in self._items if response_id not in (None, item.response_id)]
         if len(left) < len(self._items):
             self._cut_at = now

@@ -62,13 +62,13 @@ def test_options(run: Run) -> None:
     ("arguments", "words"),
     [
         (("--kind", "other"), "is not one of"),
-        (("--lifetime", "60"), "--lifetime is set for a token of the kind single_use only"),
+        (("--lifetime", "60"), "--lifetime needs a token of the kind single_use"),
         (("--kind", "single_use", "--lifetime", "0"), "--lifetime must be above 0"),
         (("--kind", "single_use", "--lifetime", "nan"), "--lifetime must be"),
         (("--kind", "single_use", "--lifetime", "5000"), "--lifetime must be 1 to 3600 seconds"),
-        (("--kind", "session", "--workspace", "w"), "--workspace restricts a token of the kind"),
+        (("--kind", "session", "--workspace", "w"), "--workspace needs a token of the kind"),
         (("--workspace", "a b"), "--workspace must be the name of a workspace"),
-        (("--reference-id", "x"), "--reference-id is set for a token"),
+        (("--reference-id", "x"), "--reference-id needs a token"),
     ],
 )
 def test_wrong_usage(run: Run, arguments: tuple[str, ...], words: str) -> None:

@@ -89,7 +89,7 @@ def test_conversations_that_still_end_are_limited(engine: Engine) -> None:
     engine.send("heard", line=0, ms=-1)  # the answer to this message is the last answer
     engine.until(lambda: "ms of heard" in str(engine.events[-1].get("message")))
 
-    assert "earlier conversations still end" in error["message"]
+    assert "earlier conversations are still closing" in error["message"]
     assert threads("-talk") == 5
 
 

@@ -303,7 +303,7 @@ def test_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.truncate(513 << 20)
     service = Service((OK, RUNNING))
     with client(service) as iw:
-        with pytest.raises(AudioError, match=r"audio \(long.wav\) may have 536870912 bytes"):
+        with pytest.raises(AudioError, match=r"\(long.wav\) may have at most 536870912 bytes"):
             iw.transcriptions.submit(path)
     assert not service.requests
 

@@ -193,7 +193,7 @@ def test_key_tones() -> None:
     """Each key has 200 ms of audio. A wrong key raises an error."""
     assert 2 * 1600 == len(key_tones("1")) == len(key_tones("d"))
     for wrong in ("", "E", "1 2", "ß"):
-        with pytest.raises(ConfigError, match="keys"):
+        with pytest.raises(ConfigError, match="digits"):
             key_tones(wrong)
 
 
@@ -339,14 +339,14 @@ def test_unknown_targets() -> None:
 
 
 def test_tools_outside_a_call() -> None:
-    """Tools outside a call, and transfers without a control, raise errors that say why."""
-    with pytest.raises(LocalProtocolError, match="outside a call"):
+    """``current_call`` outside a tool, and a transfer without a control, raise clear errors."""
+    with pytest.raises(LocalProtocolError, match="outside a tool"):
         current_call()
     with SimulatedCall() as call, realtime(serve_call()) as iw:
         with iw.realtime.connect(session()) as rt, in_call(call, rt) as running:
             with pytest.raises(ConfigError, match="control="):
                 running.bridge.transfer("+1")
-            with pytest.raises(ConfigError, match="keys"):
+            with pytest.raises(ConfigError, match="digits"):
                 running.bridge.send_keys("x")
 
 

@@ -481,7 +481,7 @@ UNDESCRIBED = [
     (Literal[b"x"], "must have choices of type"),
     (Tree, "must not contain its own type"),
     (list[bytes], "got bytes"),
-    ("Missing", "must be defined before it is decorated"),
+    ("Missing", "must name types that are defined before"),
 ]
 
 

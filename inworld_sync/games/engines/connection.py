@@ -116,7 +116,7 @@ class EngineConnection:
             if self._greet():
                 code, reason = self._read()
             elif not self._is_over.is_set():
-                code, reason = _POLICY, "expected hello with the right token"
+                code, reason = _POLICY, "expected 'hello' with the right token"
         except Exception:
             self._logger.exception("%s: the connection failed", self._name)
             code, reason = _INTERNAL, "internal error"
@@ -144,7 +144,7 @@ class EngineConnection:
             return False
         token = self._settings.token
         if token is not None and not _is_equal(token, command.token or ""):
-            self._report("bad_token", "hello must have the token of the server")
+            self._report("bad_token", "'hello' must have the token of the server")
             return False
         self._shapes = command.shapes
         self._outgoing.ahead_ms = command.ahead_ms
@@ -155,7 +155,7 @@ class EngineConnection:
         return True
 
     def _read(self) -> tuple[int, str]:
-        """Handle messages until the end. Return the code and the reason for closing the socket."""
+        """Handle messages until the connection ends. Return the code and reason for its close."""
         while not self._is_over.is_set():
             if self._outgoing.stalled > _STALL_SECONDS:
                 self._logger.warning("%s: the engine reads no messages", self._name)
@@ -199,7 +199,7 @@ class EngineConnection:
         elif isinstance(command, (Say, Push)):
             self._open_conversation().put(command)
         elif isinstance(command, Hello):
-            raise BadMessage("hello was sent before")
+            raise BadMessage("'hello' was sent before")
         else:
             self._open_conversation().stop()
 
@@ -209,8 +209,8 @@ class EngineConnection:
         if self._outgoing.open_lines(are_replies=False) >= _MAX_LINES:
             self._report(
                 "too_many_lines",
-                f"{_MAX_LINES} lines were not heard to their end: send heard while a line is "
-                "played, and interrupt for a line that is dropped",
+                f"{_MAX_LINES} lines were not heard to their end: send 'heard' while a line is "
+                "played, and 'interrupt' for a line that is dropped",
                 command.line,
             )
             return
@@ -243,10 +243,10 @@ class EngineConnection:
     def _start(self, command: Start) -> None:
         if self._conversation is not None:
             if not self._conversation.is_over:
-                raise BadMessage("the engine has a conversation already: send stop first")
+                raise BadMessage("the engine has a conversation already: send 'stop' first")
             ended = [each for each in (*self._ended, self._conversation) if each.is_running]
             if len(ended) > _MAX_ENDING_CONVERSATIONS:
-                raise BadMessage("the sessions of earlier conversations still end: start later")
+                raise BadMessage("earlier conversations are still closing: send 'start' later")
             self._ended = ended
         self._is_audio_refused = False
         self._conversation = EngineConversation(
@@ -263,7 +263,7 @@ class EngineConnection:
 
     def _open_conversation(self) -> EngineConversation:
         if self._conversation is None or self._conversation.is_over:
-            raise BadMessage("there is no conversation: send start first")
+            raise BadMessage("there is no conversation: send 'start' first")
         return self._conversation
 
     def _hear(self, audio: bytes) -> None:
@@ -332,7 +332,7 @@ def _read_hello(message: str | bytes | None) -> Hello:
     if isinstance(message, str):
         command = read_command(message, tuple(SHAPE_SETS))
     if not isinstance(command, Hello):
-        raise BadMessage("the first message must be hello")
+        raise BadMessage("the first message must be 'hello'")
     return command
 
 

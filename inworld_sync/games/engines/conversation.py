@@ -79,8 +79,8 @@ class EngineConversation:
         template: The settings of every session; *command* may replace some of these settings.
         command: The command with which the engine starts this conversation.
         outgoing: Gets the replies and the events.
-        shapes: The set of mouth shapes.
-        numbers: The numbers of the replies' lines.
+        shapes: The name of the set of mouth shapes.
+        numbers: Yields the next unused negative number, for the line of each reply.
         name: The name of the engine's connection, for the threads.
         logger: Receives the log.
 
@@ -139,7 +139,7 @@ class EngineConversation:
                 ``push_to_talk``; or too many commands wait.
         """
         if isinstance(command, Push) and not self._command.push_to_talk:
-            raise BadMessage("push needs a conversation that was started with push_to_talk")
+            raise BadMessage("'push' needs a conversation that was started with push_to_talk")
         lost_bytes = 0
         with self._news:
             if isinstance(command, bytes):
@@ -161,7 +161,7 @@ class EngineConversation:
             self._report_lost(lost_bytes)
 
     def interrupt(self) -> None:
-        """Interrupt the replies. The caller has already handled the report of the heard audio."""
+        """Interrupt the replies. The engine's report of what was heard was already handled."""
         with self._news:
             session = self._session
         if session is not None:
@@ -172,7 +172,8 @@ class EngineConversation:
         """
         End the conversation, and return at once.
 
-        The session may need longer to close. The engine gets nothing more of this conversation.
+        The session may need longer to close. After the state ``closed``, the engine gets nothing
+        more of this conversation.
         """
         with self._news:
             self._is_over = self._is_stopped = True

@@ -30,7 +30,7 @@ class SpokenLine:
         client: Speaks the text.
         command: The text and the voice.
         outgoing: Gets the audio, the words and the mouth shapes.
-        shapes: The set of mouth shapes.
+        shapes: The name of the set of mouth shapes.
         name: The name of the engine's connection, for the thread.
         logger: Receives the log.
 

@@ -191,7 +191,7 @@ def read_command(message: str, shape_sets: Sequence[str]) -> Command:
 
     Args:
         message: The message.
-        shape_sets: The names that ``shapes`` may have.
+        shape_sets: The names that the field ``shapes`` may have.
 
     Raises:
         BadMessage: The message is not a JSON object, has an unknown type, or has a wrong field.

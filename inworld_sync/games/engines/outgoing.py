@@ -217,7 +217,10 @@ class Outgoing:
             return line.heard_now_ms(time.monotonic()), False
 
     def has_line(self, number: int) -> bool:
-        """Return whether a line has begun and was neither interrupted nor heard to its end."""
+        """
+        Return whether a line uses this number. A line uses its number until the line was heard to
+        its end, was interrupted or has failed.
+        """
         with self._news:
             return number in self._lines
 

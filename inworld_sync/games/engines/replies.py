@@ -61,7 +61,7 @@ class Replies:
 
     Args:
         outgoing: Gets the audio, the words and the mouth shapes.
-        shapes: The set of mouth shapes.
+        shapes: The name of the set of mouth shapes.
         numbers: Yields the next unused negative number, for the line of each item.
 
     Attributes:

@@ -1,8 +1,9 @@
 """
 Accepts game engines on the loopback interface.
 
-The server refuses web pages. A browser sends two headers for a page: ``Origin`` has the site of the
-page, and ``Host`` has the host name to which the page connects.
+The server refuses web pages, except pages of *allowed_origins*. It checks two headers that a
+browser sends for a page: ``Origin`` has the site of the page, and ``Host`` has the host name to
+which the page connects.
 
 Threads: ``inworld-engines`` accepts connections. Each connection has a thread ``inworld-engine-N``.
 The websockets library has two more threads for each connection, which read the socket and send
@@ -71,7 +72,8 @@ def serve(
     Serve game engines on the loopback interface, and return at once. The extra ``games`` is needed.
 
     An engine connects to ``ws://127.0.0.1:8970/`` and follows the protocol of ``docs/engines.md``.
-    Only programs on this machine can connect, and web pages are refused.
+    Only programs on this machine can connect. Web pages are refused, except those of
+    *allowed_origins*.
 
     Args:
         port: The port; 0 chooses a free port.

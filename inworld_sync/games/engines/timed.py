@@ -32,7 +32,7 @@ class TimedSpeech:
     Args:
         outgoing: Gets the messages.
         line: The line.
-        shapes: The set of mouth shapes.
+        shapes: The name of the set of mouth shapes.
 
     Thread safety: none; one thread at a time calls the methods.
     """

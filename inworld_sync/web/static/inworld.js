@@ -28,13 +28,13 @@ const REPORT_MS = 20;
 const HEARD_MS = 200;
 /** The player buffers at most this much audio. Further audio is dropped, with an `error` event. */
 const MAX_QUEUED_SECONDS = 60;
-/** If more bytes than this wait to be sent (about five seconds), the connection is replaced. */
+/** If more bytes than this (five seconds of audio) wait to be sent, the connection is replaced. */
 const MAX_UNSENT_BYTES = 262144;
 /** At most this many typed messages wait for a connection. */
 const MAX_TYPED = 16;
 /** The relay refuses longer messages. */
 const MAX_TEXT_CHARACTERS = 4000;
-const MAX_MARKS = 10000;
+const MAX_MARKS = 10000; // in a Timeline
 /**
  * The longest wait for a connection. If the session cannot be opened, the server reports this
  * earlier.
@@ -45,10 +45,10 @@ const CONNECT_MS = 15000;
  * its context is suspended.
  */
 const WORKLET_MS = 250;
-const GATHERING_MS = 2000;
+const GATHERING_MS = 2000; // the longest wait for ICE candidates
 /** If a connection lasted this long, the count of failed attempts restarts at 0. */
 const STABLE_MS = 10000;
-/** Over WebRTC, the last audio of a turn arrives this long after the button was released. */
+/** Over WebRTC, the last audio of a turn may arrive this long after the button was released. */
 const TRACK_DELAY_MS = 300;
 
 /** @typedef {"open" | "push"} Mode Open microphone with turn detection, or push-to-talk. */
@@ -68,8 +68,8 @@ const TRACK_DELAY_MS = 300;
  *   server must answer a POST to this address with `{token, url, session}`. `session` has the
  *   settings of the session, and may be missing.
  * @property {MediaTrackConstraints | false} [microphone] Constraints, or false for typed text only.
- * @property {number} [contextRateHz] The rate of the AudioContext. The default is the relay's rate,
- *   or the rate of the device if the browser refuses the relay's rate.
+ * @property {number} [contextRateHz] The sample rate of the AudioContext. The default is the
+ *   relay's rate, or the rate of the device if the browser refuses the relay's rate.
  * @property {number} [reconnectAttempts] How many times in succession the module tries to open a
  *   lost connection again, 6 by default.
  */
@@ -593,7 +593,7 @@ export class Backoff {
  */
 function within(promise, ms, expected) {
   return new Promise((resolve, reject) => {
-    const failed = () => reject(new Error(`${expected}: not within ${ms / 1000} s`));
+    const failed = () => reject(new Error(`waited ${ms / 1000} s for ${expected}`));
     const timer = setTimeout(failed, ms);
     promise.then(resolve, reject).finally(() => clearTimeout(timer));
   });
@@ -1258,11 +1258,11 @@ class RelayTransport {
 /** The error of a connection that could not be opened. */
 class ConnectError extends Error {
   /**
-   * @param {number} code The close code of the WebSocket; for another failure, a similar code.
+   * @param {number} code A close code of WebSockets, which is also used for other failures.
    * @param {string} reason
    */
   constructor(code, reason) {
-    super(reason || `not connected (${code})`);
+    super(reason || `could not connect (${code})`);
     this.name = "ConnectError";
     this.code = code;
   }
@@ -1404,7 +1404,7 @@ class WebRtcTransport {
         this.#handle(event);
       };
     });
-    // This promise may be rejected before the code below waits for the promise.
+    // Without this handler, a rejection before the wait below would count as unhandled.
     opened.catch(() => {});
     await connection.setLocalDescription();
     await gathered(connection);
@@ -1754,7 +1754,7 @@ export class Conversation extends EventTarget {
 
   /**
    * `underruns` is the number of gaps in the playback. `dropped` is the number of samples of the
-   * microphone that were lost because there was no connection.
+   * microphone that were lost, because there was no connection or the network was too slow.
    */
   get stats() {
     return this.#transport.stats();
@@ -1823,7 +1823,7 @@ export class Conversation extends EventTarget {
     while (!Backoff.isFinal(code)) {
       const ms = this.#backoff.next();
       if (ms === null) {
-        const message = `not connected again: ${reason || code}`;
+        const message = `could not connect again: ${reason || code}`;
         this.#emit("error", { code: "not_reconnected", message, isFatal: true });
         break;
       }

@@ -398,7 +398,7 @@ test("start throws if the relay does not answer in time", async (t) => {
   const starting = new Conversation({ url: "/talk" }).start();
   await settle();
   t.mock.timers.tick(15000);
-  await assert.rejects(starting, /'ready': not within 15 s/);
+  await assert.rejects(starting, /waited 15 s for the relay's message 'ready'/);
   assert.equal(Socket.made[0].closedWith, 1000);
 });
 
