@@ -26,7 +26,7 @@ __all__ = ["ResidualGate"]
 _ABOVE_USUAL_DB: Final = (6.0, 11.0)
 _ABOVE_ECHO_DB: Final = (-9.0, -4.0)
 _PASSED_DB: Final = (-38.0, -30.0)
-# The level of speech falls by 20 to 30 dB between two vowels, for up to 200 ms. In this time, the
+# The level of speech falls by 10 dB or more between two vowels, for up to 200 ms. In this time, the
 # echo may be much louder than a user who is as loud as the echo on average. Then the second
 # difference is too small, although the user continues to speak. So after all differences have
 # counted fully in _CERTAIN_FRAMES frames in a row, the user counts as speaking for

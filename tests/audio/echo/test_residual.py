@@ -48,7 +48,7 @@ def test_a_user_in_a_loud_echo(feed: Feed) -> None:
 
 def test_a_single_loud_frame(feed: Feed) -> None:
     """A single frame that looks like the user does not open the gate for longer."""
-    feed.add(1, echo=1000, rest=1000, processed=1000)
+    feed.add(1, echo=1000, rest=1500, processed=1000)
 
     assert feed.add(5, echo=3000, rest=WEAK, processed=3) < WEAK / 10
 
