@@ -3,8 +3,8 @@ Removes the echo of a speaker from the audio of a microphone.
 
 ```
 speaker ── samples, times ── PlayedAudio, DeviceClock ─┐ read at the microphone's clock
-                                                       ├─ LinearCanceller ─┬─ ResidualGate
-microphone ─ samples, times ─ Resampler, DeviceClock ──┴─ Processor ───────┘
+                                                       ├─ LinearCanceller ──┬─ ResidualGate,
+microphone ─ samples, times ─ Resampler, DeviceClock ──┴─ Processor ────────┘  ResidualSuppressor
 ```
 The played audio is read a little ahead of its echo. The rate of reading follows the clocks of both
 devices. This module starts no thread and reads no clock: the caller passes all times.

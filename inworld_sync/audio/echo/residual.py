@@ -11,6 +11,8 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from inworld_sync.audio.echo.suppressor import ResidualSuppressor
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -24,6 +26,14 @@ __all__ = ["ResidualGate"]
 _ABOVE_USUAL_DB: Final = (6.0, 11.0)
 _ABOVE_ECHO_DB: Final = (-9.0, -4.0)
 _PASSED_DB: Final = (-38.0, -30.0)
+# The level of speech falls by 10 dB or more between two vowels, for up to 200 ms. In this time, the
+# echo may be much louder than a user who is as loud as the echo on average. Then the second
+# difference is too small, although the user continues to speak. So after all differences have
+# counted fully in _CERTAIN_FRAMES frames in a row, the user counts as speaking for
+# _SPEAKING_FRAMES frames. While only the speaker plays, a single frame may count fully, for example
+# the first frame of an echo.
+_CERTAIN_FRAMES: Final = 2
+_SPEAKING_FRAMES: Final = 20
 # The attenuation of the rest of the echo while only the speaker plays.
 _ATTENUATION_DB: Final = -30.0
 # If the processor has removed this much, only the rest of an echo remains.
@@ -54,8 +64,8 @@ class ResidualGate:
 
     Until the cancellers have adapted, nothing passes while the speaker plays, for at most 1.5 s.
     While only the speaker plays, the result is the processed audio, attenuated by 30 dB. While the
-    user speaks too, the result is the audio without the linear echo, in which the user's voice is
-    unchanged.
+    user speaks too, the result is the audio without the linear echo, in which the rest of the echo
+    is reduced in each frequency band.
 
     Args:
         sample_rate_hz: The sample rate of all audio.
@@ -66,14 +76,17 @@ class ResidualGate:
     def __init__(self, sample_rate_hz: int) -> None:
         import numpy as np
 
+        self._suppressor = ResidualSuppressor(sample_rate_hz)
         self._delayed: npt.NDArray[np.float64] = np.zeros(
-            round(_PROCESSOR_SECONDS * sample_rate_hz)
+            round(_PROCESSOR_SECONDS * sample_rate_hz) - self._suppressor.delay_samples
         )
         self._played = self._echo = self._rest = self._passed = 0.0
         self._held_frames = 0
         self._ratios: deque[float] = deque(maxlen=_FRAMES)
         self._count = 0
         self._usual_db = _HIGHEST_USUAL_DB
+        self._certain_frames = 0
+        self._speaking_frames = 0
         self._user = 0.0
         self._gain = 1.0
 
@@ -111,17 +124,25 @@ class ResidualGate:
         self._echo = max(_power(echo), _SLOW * self._echo)
         self._passed = max(_power(processed), _SLOW * self._passed)
         self._rest = _FAST * self._rest + (1.0 - _FAST) * _power(rest)
-        user, gain = 0.0, 1.0
-        if self._echo > _LEAST_ECHO**2:
-            user = self._find_user()
-            if self.is_adapted:
-                gain = 0.0
+        user, gain, is_echo_only = 0.0, 1.0, False
+        self._speaking_frames = max(self._speaking_frames - 1, 0)
+        ratio_db = _decibels(self._rest, self._echo)
+        has_echo = self._echo > _LEAST_ECHO**2
+        if has_echo:
+            self._measure_usual(ratio_db)
+        if has_echo and self.is_adapted:
+            above_usual = _share(ratio_db - self._usual_db, _ABOVE_USUAL_DB)
+            is_echo_only = above_usual == 0.0
+            user, gain = self._find_user(above_usual, ratio_db), 0.0
+        else:
+            self._certain_frames = 0
         removed_db = _decibels(self._passed, self._rest + self._echo)
         gain = 10 ** (_ATTENUATION_DB * (1.0 - min(gain, _share(removed_db, _REMOVED_DB))) / 20.0)
         if self._is_held():
             user = gain = 0.0
         frame = len(rest)
-        both = np.concatenate((self._delayed, rest))
+        reduced = self._suppressor.process(echo, rest, is_echo_only=is_echo_only)
+        both = np.concatenate((self._delayed, reduced))
         clear, self._delayed = both[:frame], both[frame:]
         users = np.linspace(self._user, user, frame)
         gains = np.linspace(self._gain, gain, frame)
@@ -135,22 +156,26 @@ class ResidualGate:
         self._held_frames = _HELD_FRAMES if self.is_adapted else self._held_frames + 1
         return not self.is_adapted
 
-    def _find_user(self) -> float:
-        """Return 1 if the user speaks, 0 if only the speaker plays, or a value between."""
+    def _measure_usual(self, ratio_db: float) -> None:
+        """Measure the usual level of the audio without the linear echo, minus the echo."""
         import numpy as np
 
-        ratio_db = _decibels(self._rest, self._echo)
         self._ratios.append(ratio_db)
         self._count += 1
         if len(self._ratios) >= _FRAMES // 4 and self._count % 10 == 0:
             self._usual_db = min(float(np.median(self._ratios)), _HIGHEST_USUAL_DB)
-        if not self.is_adapted:
-            return 0.0
-        return min(
-            _share(ratio_db - self._usual_db, _ABOVE_USUAL_DB),
+
+    def _find_user(self, above_usual: float, ratio_db: float) -> float:
+        """Return 1 if the user speaks, 0 if only the speaker plays, or a value between."""
+        user = min(
+            above_usual,
             _share(ratio_db, _ABOVE_ECHO_DB),
             _share(_decibels(self._passed, self._rest + self._echo), _PASSED_DB),
         )
+        self._certain_frames = self._certain_frames + 1 if user == 1.0 else 0
+        if self._certain_frames >= _CERTAIN_FRAMES:
+            self._speaking_frames = _SPEAKING_FRAMES
+        return 1.0 if self._speaking_frames else user
 
 
 def _power(samples: npt.NDArray[np.floating[Any]]) -> float:
