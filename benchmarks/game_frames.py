@@ -10,8 +10,8 @@ blocks of 5 s without speech. In a block with speech, the game receives a line w
 visemes from an emulator in another process. The adapter of the engine plays the line, and a mouth
 shows the visemes.
 
-The program prints two times for the calls for speech in a frame: the CPU time, and the elapsed
-time. It also prints the elapsed time of a whole frame, with and without speech. An elapsed time
+The program prints how much CPU time and how much elapsed time a frame spends in the methods of the
+voice. It also prints the elapsed time of a whole frame, with and without speech. An elapsed time
 contains the waits for the GIL, and the waits for the CPU if other programs run. The time between
 two frames is not counted. The targets for the calls for speech are a CPU time of 0.1 ms in the
 median and at most 2 ms in the worst case.

@@ -2,8 +2,8 @@
 Evaluate the playout: ``python -m benchmarks.playout``.
 
 The program plays traces of packets through the playout and through other jitter buffers. It prints
-tables of figures (``metrics.py`` explains the columns), each goal with its figure, and the times of
-reads and pushes. It can also write a chart. It exits with 1 if a goal is missed. It takes about
+tables of figures (``metrics.py`` explains the columns), each goal with its figure, and the duration
+of reads and pushes. It can also write a chart. It exits with 1 if a goal is missed. It takes about
 three minutes on two cores.
 
 The program needs numpy and scipy. It also runs the buffers of aiortc and libspeexdsp if these are

@@ -5,8 +5,8 @@ A gap is a part of the output that has no sound of the source. Output before the
 last played sample is not a gap. Two gaps that are less than 20 ms apart count as one gap. A seam is
 a border between two parts of the output that do not follow each other in the source.
 
-The delay of a sample is the time at which the sample was played, minus its ideal time. At its ideal
-time, the sample would be played if all packets were as fast as the fastest packet.
+The delay of a sample is the time at which the sample was played, minus its ideal time. The ideal
+time is the time at which the sample would be played if all packets were as fast as the fastest one.
 
 Figures of live mode:
 
@@ -95,7 +95,7 @@ def coverage(places: Integers, sizes: Integers, total: int) -> Mask:
 
 
 def before_speech(played: Played, active: Mask, end: int) -> Mask:
-    """Return a mask of the gaps. The mask is True for a gap that active speech follows."""
+    """Return a mask of the gaps. The mask is True if active speech follows the gap."""
     sound = played.is_played
     place = np.where(sound, played.place, -1)
     following = end

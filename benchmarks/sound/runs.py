@@ -80,7 +80,7 @@ def stream() -> Outcome:
 
 
 def busy_interpreter() -> Outcome:
-    """Compare a speaker with a callback written in Python, while a thread holds the GIL."""
+    """Play audio with a speaker, then with a callback in Python; a thread holds the GIL."""
     original = noise(BUSY_S, SEED)
     with Speaker(RATE_HZ) as speaker, Recorder() as recorder, holding_the_gil():
         speaker.write(original.tobytes())

@@ -38,8 +38,8 @@ class Speaker(SpeakerInput):
 
     Attributes:
         sample_rate_hz: The sample rate of the audio that :meth:`write` expects.
-        gate: Shows a :class:`~inworld_sync.Microphone` with ``mute_while`` when to record
-            silence.
+        gate: The time until which this speaker plays. A :class:`~inworld_sync.Microphone` with
+            this speaker as ``mute_while`` records silence until then.
         mixer: The mixer that the device plays, for a
             :class:`~inworld_sync.audio.playout.Playout` of your own. The mixer is mono and has
             the sample rate of the device. This rate may differ from *sample_rate_hz*.
@@ -155,7 +155,7 @@ class Speaker(SpeakerInput):
                 the device; at most 512 blocks.
 
         Returns:
-            The peak and the root mean square. The result has no samples if there is no device.
+            The peak and the root mean square. If there is no device, ``samples`` is 0.
         """
         with self._changed:
             return self._output.level(window_ms)

@@ -180,8 +180,8 @@ def _positions(text: str, words: Sequence[Word]) -> list[int]:
     for word in words:
         wanted = word.text.strip()
         found = folded.find(wanted.casefold() if folded is not text else wanted, at)
-        # A match far away is another occurrence of the word. The text has the wanted occurrence in
-        # another form.
+        # A match far away is a later occurrence of the word. Then the text writes this occurrence
+        # in another way, such as 7 for seven.
         if wanted and 0 <= found <= at + 40:
             positions.append(found)
             at = found + len(wanted)

@@ -337,7 +337,7 @@ class Bridge:
     def _check_carrier(self, now: float) -> None:
         writer, limit = self._writer, self._options.stall_timeout
         if writer is not None and writer.error is not None:
-            # The bridge may not have read the message that ends the call yet.
+            # Perhaps a message that ends the call was received, but was not read yet.
             self._broken_at = self._broken_at or now
             if now - self._broken_at > _BROKEN_SECONDS:
                 self._finish("carrier_lost", writer.error)
@@ -469,7 +469,7 @@ class Bridge:
         output, recorder = self._output, self._recorder
         if output is not None:
             output.close()
-        # Ctrl-C must not wait for a request.
+        # After Ctrl-C, _end is None: Ctrl-C must not wait for a request.
         if is_ours and self.start is not None and self._end is not None:
             self._control.hang_up(self.start.call_id)
         if self._writer is not None:

@@ -152,7 +152,7 @@ def _optional(
             " of a union"
         )
     schema = schema_of(kinds[0], where, above)
-    # Python 3.10 adds None once more around an annotated type whose default is None.
+    # If the default of an argument is None, Python 3.10 makes an annotated type optional once more.
     return schema if "anyOf" in schema else {"anyOf": [schema, {"type": "null"}]}
 
 

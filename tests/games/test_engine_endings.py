@@ -86,7 +86,7 @@ def test_conversations_that_still_end_are_limited(engine: Engine) -> None:
         engine.send("start")
         engine.send("stop")
     error = engine.wait_for("error", code="bad_message")
-    engine.send("heard", line=0, ms=-1)  # the answer to this message is the last answer
+    engine.send("heard", line=0, ms=-1)  # the error for this message arrives after all other errors
     engine.until(lambda: "ms of heard" in str(engine.events[-1].get("message")))
 
     assert "earlier conversations are still closing" in error["message"]

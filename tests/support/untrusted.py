@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["CONTROL", "ESCAPES", "HOSTILE", "variants"]
 
 # The first characters are control sequences that change the title of a terminal, clear the screen
-# and reverse the text. HTML, a WebVTT cue and the markup of rich follow.
+# and reverse the text. Then follow HTML, the times of a WebVTT cue, and markup of the library rich.
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e</c><script>alert(1)</script>\n00:01 --> 00:02[/b]\r"
 
 # No output for a terminal may have these characters.

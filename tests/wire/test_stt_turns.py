@@ -1,4 +1,7 @@
-"""The turn log emits events, and has the position up to which final transcripts cover audio."""
+"""
+The turn log emits events. It has the end of the audio that final transcripts cover. Covered audio
+is not sent again on another connection.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +43,11 @@ def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None
 
 
 # (events, covered_ms, free_ms). covered_ms is the end of the covered audio. free_ms is the last
-# position at which another connection may begin. Usually, both positions are the middle of the
-# silence after the last word. If this silence is short, covered_ms is at or before the end of the
-# word, and free_ms is after the end. If other speech has started, covered_ms is half a second
-# before the start of this speech, and free_ms is the start.
+# position at which the audio of another connection may begin. Usually, both positions are the
+# middle of the silence after the last word. If this silence is short, covered_ms is at or before
+# the end of the word, and free_ms is after the end. If speech has started that has no final transcript yet, both
+# positions may be later: covered_ms is half a second before the start of this speech, and free_ms
+# is the start.
 COVERED: list[tuple[list[SttEvent], float, float]] = [
     ([], 0, 0),
     ([SpeechStarted(1000)], 500, 1000),
@@ -85,7 +89,9 @@ def test_only_sent_audio_is_covered() -> None:
 
 
 def test_manual_turns() -> None:
-    """Only with manual turns, a final transcript covers audio up to the oldest end of a turn."""
+    """
+    With manual turns, a final transcript without times covers the audio up to the end of its turn.
+    """
     assert 700 == logged(final("a"), is_manual=True, turn_end_ms=700).covered_ms
     assert 0 == logged(final("a"), is_manual=False, turn_end_ms=700).covered_ms
 
@@ -205,7 +211,7 @@ def test_blank_finals_are_no_turns() -> None:
 
 
 def test_turn_without_words() -> None:
-    """A turn without words ends where the silence at the end of the sent audio begins."""
+    """A turn whose words have no times ends where the silence at the end of the audio begins."""
     events = [SpeechStarted(1500), SpeechStopped(400), final("a")]
     [turn] = logged(*events).transcript.turns
 
@@ -213,7 +219,7 @@ def test_turn_without_words() -> None:
 
 
 def test_turns_without_words() -> None:
-    """A turn without words ends at the latest at the start of the next turn."""
+    """A turn whose words have no times ends at the latest at the start of the next turn."""
     events = [SpeechStarted(1500), final("a"), SpeechStarted(4000), final("b")]
     turns = logged(*events).transcript.turns
 
@@ -221,7 +227,7 @@ def test_turns_without_words() -> None:
 
 
 def test_turn_without_words_or_start() -> None:
-    """If there was no start of speech, a turn without words has no times."""
+    """If there was no start of speech, a turn whose words have no times has no times either."""
     [turn] = logged(final("a")).transcript.turns
 
     assert (None, None) == (turn.start_ms, turn.end_ms)

@@ -11,8 +11,8 @@ __all__ = ["Segment"]
 
 # How much audio is kept after the last speech, for the soft ending of a word.
 _TAIL_MS: Final = 150
-# A partial transcript ends at the quietest moment of this span, because half of a word would be
-# recognized as another word.
+# For a partial transcript, the audio is cut at the quietest moment of this span at its end, because
+# half of a word would be recognized as another word.
 _WORD_END_MS: Final = 350
 # The part before a cut has at least this share of the segment.
 _CUT_SHARE: Final = 0.65
@@ -61,7 +61,7 @@ class Segment:
         return bytes(self._pcm[: self.speech_end - self.start + _TAIL_MS * BYTES_PER_MS])
 
     def so_far(self) -> bytes:
-        """Return the audio up to the quietest moment of its end, but at least its first half."""
+        """Return the audio up to the quietest moment of its last 350 ms, but at least its half."""
         size = len(self._pcm)
         latest = max(size // 2, size - _WORD_END_MS * BYTES_PER_MS) & ~1
         return bytes(self._pcm[: quietest_byte(bytes(self._pcm), latest, size)])

@@ -1,5 +1,5 @@
 """
-Speaks a text of an engine as one line.
+Speaks one text that a game engine has sent. The speech of one text is a line.
 
 Threads: each line has a thread ``inworld-engine-...-line``, which receives the speech
 and queues the audio.

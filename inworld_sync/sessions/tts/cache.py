@@ -205,12 +205,12 @@ class CachedUtterance:
 
     @property
     def is_own_service(self) -> bool:
-        """Whether the service of the client has spoken."""
+        """Whether the service of the client speaks, and not the service of a further endpoint."""
         return self._utterance.is_own_service
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is running the iterator of the text."""
+        """Whether the current thread is running the user's iterator of the text."""
         return self._utterance.is_read_here
 
     def stop(self) -> None:
@@ -259,8 +259,9 @@ def _private_folder(folder: Path) -> Path:
         found = own.stat()
         if found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise ConfigError(
-                f"cache must be a folder whose part {str(own)!r} only this user may read: remove "
-                f"it, or run chmod 700; its mode is {found.st_mode & 0o777:o}"
+                f"cache: the folder {str(own)!r} must belong to this user, and no other user may "
+                f"read it: remove this folder; its owner is the user {found.st_uid}, and its mode "
+                f"is {found.st_mode & 0o777:o}"
             )
     return own
 

@@ -377,7 +377,7 @@ class AnyUtterance(Protocol):
 
     @property
     def is_read_here(self) -> bool:
-        """Whether the current thread is running the iterator of the text."""
+        """Whether the current thread is running the user's iterator of the text."""
         ...
 
     def stop(self) -> None:

@@ -3,8 +3,8 @@ Decides when a function call is complete, and when to request a response to the 
 
 The name and the call id are in the call's item, and the arguments arrive in pieces or at once. Each
 of these three fields may be missing in a later message. A call is complete as soon as its item is
-done or its response is completed. A call without a name is complete only when its response is
-completed. A call without a name must be answered too.
+done or its response is completed. A call without a name needs an output too, but is
+complete only when its response is completed.
 ``response.function_call_arguments.done`` does not complete a call, because the service also sends
 this message when a response is interrupted.
 
@@ -12,7 +12,7 @@ A response may call several functions at once. Each output is sent as soon as it
 returns, in any order. One further response is requested when all outputs are sent and the response
 with the calls has ended, because the service makes only one response at a time.
 
-This module has no clock and no lock. The owner serializes the calls.
+This module has no clock and no lock. The session calls the methods one at a time.
 Sources: Inworld Realtime reference, ``response.function_call_arguments``; logs of clients, which
 show the missing fields.
 """
@@ -169,7 +169,7 @@ class PendingCalls:
         return True
 
     def batch_of(self, response_id: str) -> CallBatch | None:
-        """Return the calls of a response, until the response to their outputs is due."""
+        """Return the calls of a response; None after the response to their outputs was due."""
         return self._batches.get((self._connection, response_id))
 
     def resolve(self, call_id: str, output_id: str) -> CallBatch | None:
