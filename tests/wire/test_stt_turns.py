@@ -45,9 +45,9 @@ def logged(*events: SttEvent, is_manual: bool = False, turn_end_ms: float | None
 # (events, covered_ms, free_ms). covered_ms is the end of the covered audio. free_ms is the last
 # position at which the audio of another connection may begin. Usually, both positions are the
 # middle of the silence after the last word. If this silence is short, covered_ms is at or before
-# the end of the word, and free_ms is after the end. If speech has started that has no final transcript yet, both
-# positions may be later: covered_ms is half a second before the start of this speech, and free_ms
-# is the start.
+# the end of the word, and free_ms is after the end. If speech has started that has no final
+# transcript yet, both positions may be later: covered_ms is half a second before the start of this
+# speech, and free_ms is the start.
 COVERED: list[tuple[list[SttEvent], float, float]] = [
     ([], 0, 0),
     ([SpeechStarted(1000)], 500, 1000),
