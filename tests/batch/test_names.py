@@ -77,7 +77,7 @@ def test_any_value(identity: str, voice: str) -> None:
         (["a.wav", "A.WAV"], "have the same output"),
         (["journal.jsonl"], "the batch's own file"),
         (["Journal.jsonl/a.wav"], "the batch's own file"),
-        (["a/b.wav", "a"], "is a folder in the output of line 1"),
+        (["a/b.wav", "a"], "also a folder of the output of line 1"),
     ],
 )
 def test_collisions(names: list[str], message: str) -> None:

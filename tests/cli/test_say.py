@@ -151,7 +151,7 @@ def test_terminal_escapes(say: Callable[..., Done], tmp_path: Path) -> None:
     """The error for a path with control characters shows these characters as escapes."""
     done = say(TEXT, "-o", str(tmp_path / "\x1b[31m" / "a.wav"))
 
-    assert 1 == done.status
+    assert 2 == done.status
     assert "\x1b" not in done.err
     assert r"\x1b[31m" in done.err
 
@@ -318,7 +318,7 @@ FAILURES = [
     ((TEXT, "-o", "-", "--voice", "Nobody"), 1, "Unknown voice"),
     ((TEXT, "--local"), 2, "--local and --base-url cannot be combined"),
     ((TEXT, "-o", "-", "--base-url", "http://127.0.0.1:9"), 4, "127.0.0.1"),
-    ((TEXT, "-o", "no/such/folder/a.wav"), 1, "No such file"),
+    ((TEXT, "-o", "no/such/folder/a.wav"), 2, "does not exist"),
 ]
 
 

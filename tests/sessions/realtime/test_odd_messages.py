@@ -396,7 +396,7 @@ def test_flood_while_a_thread_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         queue = rt.subscribe()
         for _ in range(2):
             assert "hello" in rt.send_message("hi").wait(30).text
-        with pytest.raises(LocalProtocolError, match="were not taken"):
+        with pytest.raises(LocalProtocolError, match="did not take them"):
             queue.get(30)
 
 
