@@ -151,11 +151,7 @@ class MouthTrack:
             if weight > 0.0 and viseme.name != "sil":
                 kind = closed if viseme.name in CLOSED_VISEMES else open_shapes
                 kind[viseme.name] = max(kind.get(viseme.name, 0.0), weight)
-        return self._blended(closed, open_shapes, self._factor(position_ms))
-
-    def _blended(
-        self, closed: dict[str, float], open_shapes: dict[str, float], factor: float
-    ) -> dict[str, float]:
+        factor = _interpolated(self._factors, position_ms, 1.0)
         weights = dict.fromkeys(VISEMES, 0.0)
         room = 1.0
         for name, weight in closed.items():
@@ -214,9 +210,6 @@ class MouthTrack:
         smoothed = amplitude if not self._factors else (amplitude + 2.0 * self._factors[-1]) / 3.0
         self._factors.append(max(smoothed, _QUIET_FACTOR))
         self._openness.append(before + share * (wanted - before))
-
-    def _factor(self, position_ms: float) -> float:
-        return _interpolated(self._factors, position_ms, 1.0)
 
     def _weights_of_loudness(self, position_ms: float) -> dict[str, float]:
         weights = dict.fromkeys(VISEMES, 0.0)
