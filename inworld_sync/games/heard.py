@@ -64,8 +64,12 @@ class HeardClock:
         """Advance the position by real time."""
         frames = seconds * self._rate_hz
         if self._reported is not None:
-            self._reported = min(self._reported + frames, float(self.read_frames))
-            self.heard_frames = max(self.heard_frames, self._reported)
+            # This code runs in each frame, so it has no function calls.
+            self._reported = reported = self._reported + frames
+            if reported > self.read_frames:
+                self._reported = reported = float(self.read_frames)
+            if reported > self.heard_frames:
+                self.heard_frames = reported
             return
         waited = min(frames, self._start_in)
         self._start_in -= waited
@@ -131,8 +135,10 @@ class Segments:
                 return
             share = (output_frames - first.output_start) / (first.output_end - first.output_start)
             self.item = first.item
-            self.position = first.start + min(share, 1.0) * (first.end - first.start)
-            self.heard[first.item] = self.position
+            position = first.end
+            if share < 1.0:
+                position = first.start + share * (first.end - first.start)
+            self.position = self.heard[first.item] = position
             if len(self.heard) > _MAX_ITEMS:
                 del self.heard[next(iter(self.heard))]
             if share < 1.0:

@@ -62,7 +62,10 @@ class Mouth:
     @property
     def openness(self) -> float:
         """How far the jaw is open, 0 to 1, for a mouth that has only one movement."""
-        return jaw_of(self._visemes())
+        if self._weights is not None or self._track is None:
+            return jaw_of(self._visemes())
+        self._track.lead_ms = self._lead_ms
+        return jaw_of(self._track.shown_at(self._position_ms))
 
     def weights(self, shapes: str = "openxr") -> dict[str, float]:
         """

@@ -196,14 +196,9 @@ class VoiceChannel:
         if self._is_closed:
             return
         now = self._clock()
-        if (
-            now < self._full_until
-            and self.voice.drops == self._drops
-            and not self.voice.is_paused
-            and self._mixer.get_init() == self._opened
-        ):
+        if now < self._full_until and self.voice.drops == self._drops and not self.voice.is_paused:
             # There is nothing to refill, and the voice counts the time since the last report.
-            if self.voice.gains(self.listener) != self._gains:
+            if self.voice.gains(self.listener) != self._gains and self._is_mixer_ready():
                 self._set_volume()
             self._called = now
             return
