@@ -217,6 +217,7 @@ class SpeechOutput:
 
     def heard_ms(self, item_id: str) -> float:
         """Return how much of an item was heard."""
+        # The game calls this in each frame. A dict can be read without the lock.
         return self._segments.heard.get(item_id, 0.0) * 1000.0 / self.sample_rate_hz
 
     def is_heard(self, item_id: str) -> bool:

@@ -168,7 +168,8 @@ class VoiceSound:
             self._feed()
             self._place()
         self._full_until = 0.0
-        if self._sound is not None:
+        # Before the latency has passed, the voice must not count the time since the last report.
+        if self._sound is not None and self._heard > self._sound_from:
             # OpenAL needs no more audio before it has played this many frames.
             left = self._pulled - self._played - self._buffer_frames * (1.0 - _FREE_SHARE)
             self._full_until = now + left / self._rate_hz

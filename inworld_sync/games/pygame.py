@@ -165,6 +165,8 @@ class VoiceChannel:
         self._idle_since = self._updated
         # Until this time, the first chunk plays and the queue of the channel is full.
         self._full_until = 0.0
+        # The position at which the channel has begun to play after it was idle.
+        self._resumed_from = 0
         self._heard = 0
         # How many frames the voice has returned, and how many of these frames are in chunks so far.
         self._pulled = self._queued = 0
@@ -217,7 +219,8 @@ class VoiceChannel:
             self._set_volume()
             self._fill(now)
         self._full_until = 0.0
-        if len(self._chunks) == 2 and not self._is_paused:
+        # Before the latency has passed, the voice must not count the time since the last report.
+        if len(self._chunks) == 2 and not self._is_paused and self._heard > self._resumed_from:
             self._full_until = self._began + self._chunks[0].seconds - _LOOK_SECONDS
         self._updated = self._called = now
 
@@ -344,6 +347,7 @@ class VoiceChannel:
             self.gaps += self._is_dry
             self._is_dry = False
             self._began = now
+            self._resumed_from = self._queued
             self._queued_gains = self._sample_gains
             # A fade may have changed the volume.
             self._channel.set_volume(self._volume)
