@@ -28,6 +28,9 @@ __all__ = ["Actor", "Joint", "MorphMouth", "SoundManager", "VoiceSound"]
 # The sound gets more audio when this share of its buffer is free.
 _FREE_SHARE = 1 / 4
 
+# The time of a sound increases in steps of about this length.
+_PERIOD_SECONDS = 0.02
+
 # If the game does not update the manager, a sound that has no more audio counts as ended after this
 # time.
 _ENDING_SECONDS = 0.5
@@ -172,7 +175,7 @@ class VoiceSound:
         if self._sound is not None and self._heard > self._sound_from:
             # OpenAL needs no more audio before it has played this many frames.
             left = self._pulled - self._played - self._buffer_frames * (1.0 - _FREE_SHARE)
-            self._full_until = now + left / self._rate_hz
+            self._full_until = now + left / self._rate_hz - _PERIOD_SECONDS
         self._updated = now
 
     def close(self) -> None:
