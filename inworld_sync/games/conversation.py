@@ -422,7 +422,7 @@ class Conversation(GameVoice):
         session = self.session
         return (session is None or not session.is_playing) and self._output.is_idle
 
-    def _after_update(self) -> None:
+    def _after_update(self) -> bool:
         if self._is_received and not self.is_over and self._is_idle():
             self._state = "closed" if self._error is None else "failed"
             self._tools.close()
@@ -432,6 +432,7 @@ class Conversation(GameVoice):
             session = self.session
             is_lost = session is not None and session.stats is None and not self._is_received
             self._state = "reconnecting" if is_lost else "open"
+        return self.is_over
 
     def _require_push_to_talk(self, method: str) -> None:
         if not self._push_to_talk:

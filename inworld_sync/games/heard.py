@@ -64,8 +64,12 @@ class HeardClock:
         """Advance the position by real time."""
         frames = seconds * self._rate_hz
         if self._reported is not None:
-            self._reported = min(self._reported + frames, float(self.read_frames))
-            self.heard_frames = max(self.heard_frames, self._reported)
+            # This code runs in each frame, so it has no function calls.
+            self._reported = reported = self._reported + frames
+            if reported > self.read_frames:
+                self._reported = reported = float(self.read_frames)
+            if reported > self.heard_frames:
+                self.heard_frames = reported
             return
         waited = min(frames, self._start_in)
         self._start_in -= waited
@@ -100,12 +104,13 @@ class Segments:
     Attributes:
         item: The item that was heard last; None before the first item.
         position: How many frames of *item* were heard.
+        heard: How many frames of each item were heard. Items that were not heard are missing.
         is_speaking: Whether speech is heard at the last position passed to :meth:`reach`.
     """
 
     def __init__(self) -> None:
         self._segments: deque[_Segment] = deque()
-        self._heard: dict[str, float] = {}
+        self.heard: dict[str, float] = {}
         self.item: str | None = None
         self.position = 0.0
         self.is_speaking = False
@@ -130,10 +135,12 @@ class Segments:
                 return
             share = (output_frames - first.output_start) / (first.output_end - first.output_start)
             self.item = first.item
-            self.position = first.start + min(share, 1.0) * (first.end - first.start)
-            self._heard[first.item] = self.position
-            if len(self._heard) > _MAX_ITEMS:
-                del self._heard[next(iter(self._heard))]
+            position = first.end
+            if share < 1.0:
+                position = first.start + share * (first.end - first.start)
+            self.position = self.heard[first.item] = position
+            if len(self.heard) > _MAX_ITEMS:
+                del self.heard[next(iter(self.heard))]
             if share < 1.0:
                 self.is_speaking = True
                 return
@@ -149,10 +156,6 @@ class Segments:
             return None
         first = self._segments[0]
         return first.item, first.start - (first.output_start - output_frames)
-
-    def heard(self, item: str) -> float:
-        """Return how many frames of an item were heard."""
-        return self._heard.get(item, 0.0)
 
     def clear(self) -> None:
         """Drop all speech that was not heard."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inworld_sync.errors import ConfigError
 from inworld_sync.games.mouth_track import DEFAULT_LEAD_MS, MouthSource, MouthTrack
-from inworld_sync.games.shapes import VISEMES, shape_weights, strongest_shape
+from inworld_sync.games.shapes import VISEMES, jaw_of, shape_weights, strongest_shape
 
 __all__ = ["Mouth"]
 
@@ -25,14 +25,17 @@ class Mouth:
 
     def __init__(self) -> None:
         self._lead_ms = DEFAULT_LEAD_MS
-        self._source: MouthSource = "none"
-        self._weights = dict.fromkeys(VISEMES, 0.0)
+        # The speech that was heard last, and the position in this speech.
+        self._track: MouthTrack | None = None
+        self._position_ms = 0.0
+        # The weights of the visemes. None means that no caller has read them in this frame.
+        self._weights: dict[str, float] | None = dict.fromkeys(VISEMES, 0.0)
         self._weights["sil"] = 1.0
         self._closing_from: dict[str, float] | None = None
         self._closing_ms = 0.0
 
     def __repr__(self) -> str:
-        return f"<Mouth {self.shape('openxr')} from {self._source}>"
+        return f"<Mouth {self.shape('openxr')} from {self.source}>"
 
     @property
     def source(self) -> MouthSource:
@@ -43,7 +46,7 @@ class Mouth:
         the visemes of phonemes. ``loudness``: the mouth follows the level of the audio. ``none``:
         nothing was spoken yet.
         """
-        return self._source
+        return "none" if self._track is None else self._track.source
 
     @property
     def lead_ms(self) -> float:
@@ -59,8 +62,10 @@ class Mouth:
     @property
     def openness(self) -> float:
         """How far the jaw is open, 0 to 1, for a mouth that has only one movement."""
-        # The jaw of the widest viseme has the weight 0.6.
-        return min(1.0, shape_weights(self._weights, "arkit")["jawOpen"] / 0.6)
+        if self._weights is not None or self._track is None:
+            return jaw_of(self._visemes())
+        self._track.lead_ms = self._lead_ms
+        return jaw_of(self._track.shown_at(self._position_ms))
 
     def weights(self, shapes: str = "openxr") -> dict[str, float]:
         """
@@ -73,7 +78,8 @@ class Mouth:
         Raises:
             ConfigError: The set is unknown.
         """
-        return shape_weights(self._weights, shapes)
+        weights = self._visemes()
+        return dict(weights) if shapes == "openxr" else shape_weights(weights, shapes)
 
     def shape(self, shapes: str = "rhubarb") -> str:
         """
@@ -86,27 +92,37 @@ class Mouth:
         Raises:
             ConfigError: The set is unknown.
         """
-        return strongest_shape(self._weights, shapes)
+        return strongest_shape(self._visemes(), shapes)
 
     # The voice calls the following methods.
 
     def _follow(self, track: MouthTrack, position_ms: float) -> None:
         """Show the shapes at the position that is heard now."""
-        track.lead_ms = self._lead_ms
-        self._source = track.source
-        self._weights = track.weights_at(position_ms)
+        self._track = track
+        self._position_ms = position_ms
+        self._weights = None
         self._closing_from = None
 
     def _close(self, dt_ms: float) -> None:
         """Close the mouth further, because no speech is heard."""
         if self._closing_from is None:
-            if self._weights["sil"] >= 1.0:
+            weights = self._visemes()
+            if weights["sil"] >= 1.0:
                 return
-            self._closing_from, self._closing_ms = self._weights, 0.0
+            self._closing_from, self._closing_ms = weights, 0.0
         self._closing_ms += dt_ms
         left = max(0.0, 1.0 - self._closing_ms / _CLOSING_MS)
-        self._weights = {name: weight * left for name, weight in self._closing_from.items()}
-        rest = sum(weight for name, weight in self._weights.items() if name != "sil")
-        self._weights["sil"] = 1.0 - rest
+        weights = {name: weight * left for name, weight in self._closing_from.items()}
+        weights["sil"] = 1.0 - sum(weight for name, weight in weights.items() if name != "sil")
+        self._weights = weights
         if left == 0.0:
             self._closing_from = None
+
+    def _visemes(self) -> dict[str, float]:
+        """Return the weights of the visemes. They are computed at most once in each frame."""
+        weights = self._weights
+        if weights is None:
+            assert self._track is not None
+            self._track.lead_ms = self._lead_ms
+            weights = self._weights = self._track.weights_at(self._position_ms)
+        return weights

@@ -137,8 +137,15 @@ class MouthTrack:
 
     def weights_at(self, position_ms: float) -> dict[str, float]:
         """Return the weights of the OpenXR visemes. The sum of the weights is 1."""
+        weights = dict.fromkeys(VISEMES, 0.0)
+        weights.update(self.shown_at(position_ms))
+        weights["sil"] = max(0.0, 1.0 - sum(weights.values()))
+        return weights
+
+    def shown_at(self, position_ms: float) -> dict[str, float]:
+        """Return the weights of the OpenXR visemes that are not 0, without ``sil``."""
         if self._source == "none":
-            return self._weights_of_loudness(position_ms)
+            return {"aa": _WIDEST * _interpolated(self._openness, position_ms, 0.0)}
         closed: dict[str, float] = {}
         open_shapes: dict[str, float] = {}
         first_ms = position_ms - self._longest_ms - _AFTER_MS
@@ -151,23 +158,18 @@ class MouthTrack:
             if weight > 0.0 and viseme.name != "sil":
                 kind = closed if viseme.name in CLOSED_VISEMES else open_shapes
                 kind[viseme.name] = max(kind.get(viseme.name, 0.0), weight)
-        return self._blended(closed, open_shapes, self._factor(position_ms))
-
-    def _blended(
-        self, closed: dict[str, float], open_shapes: dict[str, float], factor: float
-    ) -> dict[str, float]:
-        weights = dict.fromkeys(VISEMES, 0.0)
+        shown: dict[str, float] = {}
         room = 1.0
         for name, weight in closed.items():
-            weights[name] = min(weight, room)
-            room -= weights[name]
-        total = sum(open_shapes.values())
-        # Closed lips leave less room for open shapes, so a "p" closes the mouth completely.
-        scale = min(1.0, room / total) if total > 0.0 else 0.0
-        for name, weight in open_shapes.items():
-            weights[name] = weight * scale * factor
-        weights["sil"] = max(0.0, 1.0 - sum(weights.values()))
-        return weights
+            shown[name] = min(weight, room)
+            room -= shown[name]
+        if open_shapes:
+            total = sum(open_shapes.values())
+            # Closed lips leave less room for open shapes, so a "p" closes the mouth completely.
+            scale = min(1.0, room / total) * _interpolated(self._factors, position_ms, 1.0)
+            for name, weight in open_shapes.items():
+                shown[name] = weight * scale
+        return shown
 
     def _envelope(self, viseme: Viseme, position_ms: float) -> float:
         """Return how much of a shape the mouth shows at a position, 0 to 1."""
@@ -214,15 +216,6 @@ class MouthTrack:
         smoothed = amplitude if not self._factors else (amplitude + 2.0 * self._factors[-1]) / 3.0
         self._factors.append(max(smoothed, _QUIET_FACTOR))
         self._openness.append(before + share * (wanted - before))
-
-    def _factor(self, position_ms: float) -> float:
-        return _interpolated(self._factors, position_ms, 1.0)
-
-    def _weights_of_loudness(self, position_ms: float) -> dict[str, float]:
-        weights = dict.fromkeys(VISEMES, 0.0)
-        weights["aa"] = _WIDEST * _interpolated(self._openness, position_ms, 0.0)
-        weights["sil"] = 1.0 - weights["aa"]
-        return weights
 
 
 def _interpolated(values: Sequence[float], position_ms: float, missing: float) -> float:

@@ -58,7 +58,7 @@ class _Item:
     is_ended: bool = False
 
 
-@attrs.frozen
+@attrs.define
 class HeardItem:
     """
     The item that is heard now, or that will be heard next.
@@ -97,6 +97,7 @@ class SpeechOutput:
         self._lock = threading.RLock()
         self._clock = HeardClock(sample_rate_hz, latency_ms)
         self._segments = Segments()
+        self._heard = HeardItem(None, 0.0, None)
         # The items that were pushed since the last clear, in order. _unread has only the items that
         # the engine has not read completely.
         self._items: dict[str, _Item] = {}
@@ -187,28 +188,37 @@ class SpeechOutput:
                 self._stopped = self._drop()
 
     def advance(self, seconds: float) -> HeardItem:
-        """Advance the position that is heard, and return the item at this position."""
+        """
+        Advance the position that is heard, and return the item at this position.
+
+        Each call returns the same object, which the next call changes.
+        """
         with self._lock:
-            self._clock.advance(seconds)
-            self._segments.reach(self._clock.heard_frames)
-            name, position = self._segments.item, self._segments.position
+            clock, segments = self._clock, self._segments
+            clock.advance(seconds)
+            segments.reach(clock.heard_frames)
+            name, position = segments.item, segments.position
             track = None
-            upcoming = self._segments.upcoming(self._clock.heard_frames)
             # If the latency is 0, all audio that was read has been heard, but more may follow soon.
-            self._dry_seconds = self._dry_seconds + seconds if upcoming is None else 0.0
-            is_between = name in self._unread and self._dry_seconds < _BETWEEN_SECONDS
-            self._is_speaking = self._segments.is_speaking or is_between
-            if self._is_speaking and name is not None:
-                track = self._tracks.get(name)
-            elif upcoming is not None:
+            self._dry_seconds = self._dry_seconds + seconds if segments.is_empty else 0.0
+            self._is_speaking = segments.is_speaking or (
+                self._dry_seconds < _BETWEEN_SECONDS and name in self._unread
+            )
+            if self._is_speaking:
+                if name is not None:
+                    track = self._tracks.get(name)
+            elif (upcoming := segments.upcoming(clock.heard_frames)) is not None:
                 name, position = upcoming
                 track = self._tracks.get(name)
-        return HeardItem(name, position * 1000.0 / self.sample_rate_hz, track)
+        heard = self._heard
+        heard.name, heard.track = name, track
+        heard.position_ms = position * 1000.0 / self.sample_rate_hz
+        return heard
 
     def heard_ms(self, item_id: str) -> float:
         """Return how many milliseconds of an item were heard."""
-        with self._lock:
-            return self._segments.heard(item_id) * 1000.0 / self.sample_rate_hz
+        # The game calls this in each frame. A dict can be read without the lock.
+        return self._segments.heard.get(item_id, 0.0) * 1000.0 / self.sample_rate_hz
 
     def is_heard(self, item_id: str) -> bool:
         """Return whether an item is complete and was heard to its end."""
@@ -216,7 +226,7 @@ class SpeechOutput:
             item = self._items.get(item_id)
             if item is None:
                 return True
-            return item.is_ended and round(self._segments.heard(item_id)) >= item.pushed
+            return item.is_ended and round(self._segments.heard.get(item_id, 0.0)) >= item.pushed
 
     def track(self, item_id: str) -> MouthTrack:
         """Return the mouth shapes of an item. The audio of the item may arrive later."""
@@ -407,7 +417,7 @@ class SpeechOutput:
         """Drop all audio. Return how many samples of each item were heard, at the item's rate."""
         self._segments.reach(self._clock.heard_frames)
         heard = {
-            name: round(self._segments.heard(name) * item.from_hz / self.sample_rate_hz)
+            name: round(self._segments.heard.get(name, 0.0) * item.from_hz / self.sample_rate_hz)
             for name, item in self._items.items()
             if item.pushed
         }

@@ -28,6 +28,9 @@ __all__ = ["Actor", "Joint", "MorphMouth", "SoundManager", "VoiceSound"]
 # The sound gets more audio when this share of its buffer is free.
 _FREE_SHARE = 1 / 4
 
+# The time of a sound increases in steps of about this length.
+_PERIOD_SECONDS = 0.02
+
 # If the game does not update the manager, a sound that has no more audio counts as ended after this
 # time.
 _ENDING_SECONDS = 0.5
@@ -140,16 +143,23 @@ class VoiceSound:
         # Whether a sound has ended in the middle of speech.
         self._is_dry = False
         self._updated = self._idle_since = time.monotonic()
+        # Until this time, the free part of the buffer is small.
+        self._full_until = 0.0
 
     def update(self) -> None:
         """
         Report what was heard, give audio to the sound, and set its volume and position.
 
+        While the buffer is full, only the volume and the position are set.
         Does nothing after :meth:`close`.
         """
         if self._is_closed:
             return
         now = time.monotonic()
+        if now < self._full_until and self.voice.drops == self._drops and not self.voice.is_paused:
+            # The buffer is full, and the voice counts the time since the last report.
+            self._place()
+            return
         if self.voice.drops != self._drops:
             self._drops = self.voice.drops
             self._drop(now)
@@ -161,6 +171,12 @@ class VoiceSound:
         else:
             self._feed()
             self._place()
+        self._full_until = 0.0
+        # Before the latency has passed, the voice must not count the time since the last report.
+        if self._sound is not None and self._heard > self._sound_from:
+            # OpenAL needs no more audio before it has played this many frames.
+            left = self._pulled - self._played - self._buffer_frames * (1.0 - _FREE_SHARE)
+            self._full_until = now + left / self._rate_hz - _PERIOD_SECONDS
         self._updated = now
 
     def close(self) -> None:

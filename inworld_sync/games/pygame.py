@@ -44,6 +44,10 @@ _LATE_SHARE = 2 / 3
 # because the end of a resampler can be heard.
 _REST_SECONDS = 0.05
 
+# While a chunk plays and another one waits, the mixer is asked for the present sound only when the
+# chunk has less audio left than this.
+_LOOK_SECONDS = 0.03
+
 # At least this many channels are left for other sounds. A mixer has this many channels by default.
 _OTHER_CHANNELS = 8
 
@@ -156,9 +160,14 @@ class VoiceChannel:
         # Chunks that the mixer has not finished, and the time at which the first of them began.
         self._chunks: deque[_Chunk] = deque()
         self._began = 0.0
-        self._updated = clock()
+        # The times at which update() has last asked the mixer, and at which it was last called.
+        self._updated = self._called = clock()
         # The time at which the channel has become idle.
         self._idle_since = self._updated
+        # Until this time, the first chunk plays and the queue of the channel is full.
+        self._full_until = 0.0
+        # The position at which the channel has begun to play after it was idle.
+        self._resumed_from = 0
         self._heard = 0
         # How many frames the voice has returned, and how many of these frames are in chunks so far.
         self._pulled = self._queued = 0
@@ -171,6 +180,7 @@ class VoiceChannel:
         self._paused_at = 0.0
         # The volume of the channel, the factors for the samples of the next chunk, and the factors
         # at the end of the last chunk.
+        self._gains: Gains | None = None
         self._volume = 1.0
         self._sample_gains: Gains = (1.0, 1.0)
         self._queued_gains: Gains = (1.0, 1.0)
@@ -183,11 +193,20 @@ class VoiceChannel:
         """
         Report what was heard, refill the queue of the channel, and set its volume.
 
-        Does nothing after :meth:`close`, and while the mixer is not initialized.
+        While the queue is full, only the volume is set. Does nothing after :meth:`close`, and while
+        the mixer is not initialized.
         """
-        if self._is_closed or not self._is_mixer_ready():
+        if self._is_closed:
             return
         now = self._clock()
+        if now < self._full_until and self.voice.drops == self._drops and not self.voice.is_paused:
+            # There is nothing to refill, and the voice counts the time since the last report.
+            if self.voice.gains(self.listener) != self._gains and self._is_mixer_ready():
+                self._set_volume()
+            self._called = now
+            return
+        if not self._is_mixer_ready():
+            return
         if self.voice.drops != self._drops:
             self._drops = self.voice.drops
             self._drop()
@@ -200,7 +219,11 @@ class VoiceChannel:
             self._is_dry = not self._chunks and self.voice.is_incomplete
             self._set_volume()
             self._fill(now)
-        self._updated = now
+        self._full_until = 0.0
+        # Before the latency has passed, the voice must not count the time since the last report.
+        if len(self._chunks) == 2 and not self._is_paused and self._heard > self._resumed_from:
+            self._full_until = self._began + self._chunks[0].seconds - _LOOK_SECONDS
+        self._updated = self._called = now
 
     def close(self) -> None:
         """
@@ -257,14 +280,13 @@ class VoiceChannel:
     def _heard_at(self, now: float) -> int:
         """Return how many frames of the voice were heard."""
         mixed = float(self._queued)
-        idle_seconds = 0.0
+        behind = self._latency_frames
         if self._chunks:
             chunk = self._chunks[0]
             share = min((now - self._began) / chunk.seconds, 1.0)
             mixed = chunk.start + share * (chunk.end - chunk.start)
         else:
-            idle_seconds = now - self._idle_since
-        behind = max(0.0, self._latency_frames - idle_seconds * self.voice.sample_rate_hz)
+            behind = max(0.0, behind - (now - self._idle_since) * self.voice.sample_rate_hz)
         self._heard = max(self._heard, round(mixed - behind))
         return self._heard
 
@@ -326,6 +348,7 @@ class VoiceChannel:
             self.gaps += self._is_dry
             self._is_dry = False
             self._began = now
+            self._resumed_from = self._queued
             self._queued_gains = self._sample_gains
             # A fade may have changed the volume.
             self._channel.set_volume(self._volume)
@@ -347,7 +370,11 @@ class VoiceChannel:
         The volume of a channel is at most 1, and the panning of a channel ends with each sound. So
         the factors for the samples contain the panning, and a volume above 1.
         """
-        left, right = self.voice.gains(self.listener)
+        gains = self.voice.gains(self.listener)
+        if gains == self._gains:
+            return
+        self._gains = gains
+        left, right = gains
         if self._format.channels == 1:
             left = right = math.sqrt((left * left + right * right) / 2)
         volume = min(max(left, right), 1.0)
@@ -361,6 +388,7 @@ class VoiceChannel:
             return
         self._is_paused = self.voice.is_paused
         if self._is_paused:
+            self._heard_at(self._called)
             self._advance(now)
             self._channel.pause()
             self._paused_at = now
@@ -383,6 +411,7 @@ class VoiceChannel:
 
     def _forget(self) -> None:
         self._chunks.clear()
+        self._full_until = 0.0
         self._resampler = None
         self._heard = self._queued = self._pulled
 
@@ -394,6 +423,7 @@ class VoiceChannel:
         assert opened is not None
         self._opened: tuple[int, int, int] | None = opened
         self._format = MixerFormat(*opened)
+        self._gains = None
         _reserve(self._mixer)
         if self.channel >= self._mixer.get_num_channels():
             self._mixer.set_num_channels(self.channel + 1)

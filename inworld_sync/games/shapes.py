@@ -21,6 +21,7 @@ __all__ = [
     "CLOSED_VISEMES",
     "SHAPE_SETS",
     "VISEMES",
+    "jaw_of",
     "require_set",
     "rest_shape",
     "shape_weights",
@@ -195,6 +196,12 @@ SHAPE_SETS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 _REST: Final = {name: next(iter(table["sil"]), "") for name, table in _PARTS.items()}
 
 
+# How far each viseme opens the jaw, compared with the viseme that opens the jaw most.
+_JAW: Final = {
+    viseme: parts.get("jawOpen", 0.0) / _ARKIT["aa"]["jawOpen"] for viseme, parts in _ARKIT.items()
+}
+
+
 def require_set(shapes: str) -> None:
     """Raise :class:`ConfigError` if *shapes* is not the name of a set."""
     if not isinstance(shapes, str) or shapes not in SHAPE_SETS:
@@ -229,6 +236,15 @@ def shape_weights(weights: Mapping[str, float], shapes: str = "openxr") -> dict[
             for name, part in table[viseme].items():
                 found[name] = min(found[name] + weight * part, 1.0)
     return found
+
+
+def jaw_of(weights: Mapping[str, float]) -> float:
+    """Return how far the jaw is open, 0 to 1, for weights of the OpenXR visemes."""
+    jaw = 0.0
+    for viseme, weight in weights.items():
+        if weight > 0.0:
+            jaw += weight * _JAW[viseme]
+    return min(jaw, 1.0)
 
 
 def strongest_shape(weights: Mapping[str, float], shapes: str = "rhubarb") -> str:

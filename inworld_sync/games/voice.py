@@ -186,8 +186,10 @@ class GameVoice:
         Raises:
             ConfigError: *dt* or *budget_ms* is negative or not a number.
         """
-        require_range("dt", dt, 0, math.inf)
-        require_range("budget_ms", budget_ms, 0, math.inf)
+        if type(dt) is not float or not 0.0 <= dt < math.inf:
+            require_range("dt", dt, 0, math.inf)
+        if type(budget_ms) is not float or not 0.0 <= budget_ms < math.inf:
+            require_range("budget_ms", budget_ms, 0, math.inf)
         until = time.perf_counter() + budget_ms / 1000.0
         processed = 0
         while self._handle_next():
@@ -207,8 +209,7 @@ class GameVoice:
             self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001 - not for users
         else:
             self.mouth._close(dt * 1000.0)  # noqa: SLF001
-        self._after_update()
-        if self.is_over and not self._has_ended:
+        if self._after_update() and not self._has_ended:
             self._has_ended = True
             self._calls.extend(self._on_end)
         while self._calls:
@@ -458,8 +459,9 @@ class GameVoice:
         """Handle one event that has arrived; return False if there is none."""
         raise NotImplementedError
 
-    def _after_update(self) -> None:
-        """Change the state after the position has moved."""
+    def _after_update(self) -> bool:
+        """Change the state after the position has moved. Return :attr:`is_over`."""
+        return self.is_over
 
     def _add_words(self, item: str, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
         self._words.setdefault(item, _ItemWords()).add(words, tokens)
@@ -482,8 +484,9 @@ class GameVoice:
     def _reach_words(self) -> None:
         for name, words in list(self._words.items()):
             heard_ms = self._output.heard_ms(name)
-            for word in words.cues.reach(heard_ms):
-                self._calls.extend(self._call_of(handler, word) for handler in self._on_word)
+            if heard_ms > words.cues.next_ms:
+                for word in words.cues.reach(heard_ms):
+                    self._calls.extend(self._call_of(handler, word) for handler in self._on_word)
             if heard_ms and name != self._heard.name and self._output.is_heard(name):
                 del self._words[name]
 

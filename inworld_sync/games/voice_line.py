@@ -207,14 +207,16 @@ class VoiceLine(GameVoice):
         self._is_received = not self._rest
         return True
 
-    def _after_update(self) -> None:
+    def _after_update(self) -> bool:
         if self._state == "connecting" and self._heard.track is not None:
             self._state = "speaking"
+        if self._state not in ("connecting", "speaking"):
+            return self.is_over
         is_received = self._is_received  # read first, since the thread may set it now
-        if self._state not in ("connecting", "speaking") or not is_received or self._inbox:
-            return
-        if self._output.is_idle:
-            self._state = "finished" if self._error is None else "failed"
+        if not is_received or self._inbox or not self._output.is_idle:
+            return False
+        self._state = "finished" if self._error is None else "failed"
+        return True
 
     # The thread of the line.
 

@@ -29,6 +29,9 @@ class Cues(Generic[_T]):
 
     Values may be added in any order. If the position has already passed the start of a new value,
     the next call of :meth:`reach` returns this value.
+
+    Attributes:
+        next_ms: :meth:`reach` returns a value only for a position after this one.
     """
 
     def __init__(self) -> None:
@@ -36,6 +39,7 @@ class Cues(Generic[_T]):
         self._starts: list[float] = []
         self._due: list[_T] = []
         self._reached_ms = float("-inf")
+        self.next_ms = float("inf")
 
     def add(self, values: Iterable[_T]) -> None:
         """Add values, in any order."""
@@ -45,21 +49,25 @@ class Cues(Generic[_T]):
             self._starts.insert(at, value.start_ms)
             if value.start_ms < self._reached_ms:
                 self._due.append(value)
+                self.next_ms = float("-inf")
+            else:
+                self.next_ms = min(self.next_ms, value.start_ms)
 
     def next_start_ms(self) -> float | None:
         """Return the start of the next value that becomes due, or None if no value is left."""
         if self._due:
             return self._due[0].start_ms
-        at = bisect.bisect_left(self._starts, self._reached_ms)
-        return self._starts[at] if at < len(self._starts) else None
+        return self.next_ms if self.next_ms < float("inf") else None
 
     def reach(self, position_ms: float) -> Iterator[_T]:
         """Return the values that start before *position_ms* and were not yet returned."""
-        if position_ms > self._reached_ms:
-            first = bisect.bisect_left(self._starts, self._reached_ms)
-            last = bisect.bisect_left(self._starts, position_ms)
-            self._due += self._values[first:last]
-            self._reached_ms = position_ms
+        if position_ms <= self.next_ms:
+            return iter(())
+        first = bisect.bisect_left(self._starts, self._reached_ms)
+        self._reached_ms = max(self._reached_ms, position_ms)
+        last = bisect.bisect_left(self._starts, self._reached_ms)
+        self._due += self._values[first:last]
+        self.next_ms = self._starts[last] if last < len(self._starts) else float("inf")
         due, self._due = self._due, []
         return iter(due)
 

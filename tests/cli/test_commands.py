@@ -365,7 +365,6 @@ FAILURES = [
     (["emulator", "--host", "0.0.0.0"], 2, "--allow-remote"),
     (["emulator", "--host", "1.2.3.4", "--allow-remote"], 1, "choose another --host or --port"),
     (["emulator", "--chat-url", "foo://x"], 2, "--chat-url must be an http"),
-    (["emulator", "--tls", "--ca-file", "/no/such/ca.pem"], 2, "the folder '/no/such'"),
 ]
 
 

@@ -81,7 +81,7 @@ def test_segments_skip_silence_and_scaled_speech() -> None:
     assert (segments.item, segments.position, segments.is_speaking) == ("a", 25, True)
     segments.reach(205)
     assert (segments.item, segments.position) == ("b", 5)
-    assert segments.heard("a") == 50
+    assert segments.heard["a"] == 50
     segments.reach(210)
     assert not segments.is_speaking
     assert segments.is_empty

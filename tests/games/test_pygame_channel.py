@@ -203,6 +203,18 @@ def test_latency_delays_the_position(open_mixer):
     assert ends[1] - ends[0] == pytest.approx(0.5, abs=AHEAD_BYTES / 4 / 48000 + FRAME_SECONDS)
 
 
+def test_position_waits_for_the_latency(open_mixer):
+    """Before latency_ms has passed, the position is at most one frame after the start."""
+    pipe = open_mixer(48000)
+    channel = VoiceChannel(line_of(noise(1)), latency_ms=100, clock=lambda: pipe.seconds)
+    frames(pipe, channel, 1)
+
+    frames(pipe, channel, 5)
+
+    assert channel.voice.heard_ms <= FRAME_SECONDS * 1000 + 1
+    channel.close()
+
+
 def test_cancel_ends_the_sound(open_mixer):
     """After cancel(), the mixer plays a fade of 20 ms and nothing more."""
     pipe = open_mixer()

@@ -6,7 +6,7 @@ import pytest
 
 from inworld_sync import ConfigError
 from inworld_sync.games import SHAPE_SETS, VISEMES, shape_weights
-from inworld_sync.games.shapes import viseme_of
+from inworld_sync.games.shapes import jaw_of, viseme_of
 
 # Each row has the viseme, its names in Rhubarb and Preston Blair, its SAPI id, its VRM shape with a
 # weight, and the weight of jawOpen in ARKit.
@@ -52,6 +52,7 @@ def test_names_and_weights(row: list[str]) -> None:
     assert only(shape_weights(full, "sapi")) == {sapi: 1.0}
     assert only(shape_weights(full, "vrm")) == ({name: float(weight)} if weight else {})
     assert shape_weights(full, "arkit")["jawOpen"] == float(jaw)
+    assert jaw_of(full) == pytest.approx(float(jaw) / 0.6)
 
 
 def test_names_of_the_sets() -> None:
