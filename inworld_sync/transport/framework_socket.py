@@ -27,7 +27,7 @@ from typing import Protocol, TypeAlias
 
 from inworld_sync.errors import ConfigError, ConnectionLost
 from inworld_sync.locks import Condition
-from inworld_sync.transport.channels_consumer import ConsumerCaller
+from inworld_sync.transport.channels_consumer import ConsumerSender
 
 __all__ = ["FrameworkSocket", "Message", "Sender", "SocketEnded"]
 
@@ -98,7 +98,7 @@ class FrameworkSocket:
                 "to the event loop"
             )
         self._socket = socket
-        self._caller = ConsumerCaller.for_socket(socket)
+        self._sender = ConsumerSender.for_socket(socket)
         # ``send`` of a Django Channels consumer has one argument for text and one for bytes.
         self._has_bytes_data = "bytes_data" in _parameters(socket.send)
         self._name = name
@@ -117,11 +117,11 @@ class FrameworkSocket:
 
     def send(self, message: Message) -> None:
         """Send a message; the framework decides how long this may take."""
-        send: Callable[..., object] = self._socket.send
         if self._has_bytes_data and isinstance(message, bytes):
-            self._call(send, bytes_data=message)
+            send: Callable[..., object] = self._socket.send
+            send(bytes_data=message)
         else:
-            self._call(send, message)
+            self._socket.send(message)
 
     def receive(self, timeout: float) -> Message | None:
         """
@@ -186,8 +186,8 @@ class FrameworkSocket:
         if callable(close):
             # If the other side reads nothing, ``close`` of the framework may wait without a limit.
             thread = threading.Thread(
-                target=self._close_quietly,
-                args=(close, code),
+                target=_quietly,
+                args=(close, _close_arguments(close, code)),
                 name=f"inworld-{self._name}-close",
                 daemon=True,
             )
@@ -198,25 +198,14 @@ class FrameworkSocket:
 
     def abort(self) -> None:
         """End the TCP connection at once, so that no thread waits for the other side."""
-        if self._caller is not None:
-            self._caller.abort()
+        if self._sender is not None:
+            self._sender.abort()
         # simple-websocket and websockets.sync have their raw socket in these attributes.
         for name in ("sock", "socket"):
             shutdown = getattr(getattr(self._socket, name, None), "shutdown", None)
             if callable(shutdown):
                 with contextlib.suppress(OSError):
                     shutdown(sockets.SHUT_RDWR)
-
-    def _call(self, function: Callable[..., object], *args: object, **kwargs: object) -> None:
-        if self._caller is None:
-            function(*args, **kwargs)
-        else:
-            self._caller.call(function, *args, **kwargs)
-
-    def _close_quietly(self, close: Callable[..., object], code: int) -> None:
-        # The conversation is over, and the socket may be closed already.
-        with contextlib.suppress(Exception):
-            self._call(close, **_close_arguments(close, code))
 
     @staticmethod
     def _receive(read: Callable[..., object], timeout: float) -> Message | None:
@@ -269,6 +258,11 @@ def _parameters(read: Callable[..., object]) -> list[str]:
         return list(inspect.signature(read).parameters)
     except (TypeError, ValueError):
         return []
+
+
+def _quietly(close: Callable[..., object], arguments: dict[str, int]) -> None:
+    with contextlib.suppress(Exception):  # the conversation is over, and the socket may be closed
+        close(**arguments)
 
 
 def _close_arguments(close: Callable[..., object], code: int) -> dict[str, int]:

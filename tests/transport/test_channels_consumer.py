@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.generic.websocket import WebsocketConsumer
 from django.conf import settings
 
@@ -25,7 +26,7 @@ class Server:
 
     def __init__(self) -> None:
         self.sent: list[tuple[dict[str, Any], bool]] = []
-        self.is_waiting = threading.Event()
+        self.is_waiting, self.has_closed = threading.Event(), threading.Event()
         self.socket: FrameworkSocket | None = None
         self.error: ConfigError | None = None
         self.consumer: WebsocketConsumer | None = None
@@ -40,6 +41,15 @@ class Server:
         """Let the server send the messages."""
         self._loop.call_soon_threadsafe(self._may_send.set)
 
+    def call(self, function: Callable[[WebsocketConsumer], FrameworkSocket]) -> FrameworkSocket:
+        """Call a function with the consumer, as Channels calls the methods of the consumer."""
+
+        async def called() -> FrameworkSocket:
+            assert self.consumer is not None
+            return await sync_to_async(function)(self.consumer)
+
+        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(_SECONDS)
+
     def stop(self) -> None:
         """Stop the event loop, although calls may wait. May be called twice."""
         if self._thread.is_alive():
@@ -50,35 +60,65 @@ class Server:
         asyncio.set_event_loop(self._loop)
         task = self._loop.create_task(self._serve())
         self._loop.run_forever()
-        for each in asyncio.all_tasks(self._loop):
+        left = asyncio.all_tasks(self._loop)
+        for each in left:
             each.cancel()
-        self._loop.run_until_complete(asyncio.wait([task]))
+        self._loop.run_until_complete(asyncio.wait([task, *left]))
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
 
+    def open_free_page(self) -> tuple[FrameworkSocket, list[dict[str, Any]]]:
+        """Open another page, whose messages are sent at once. Return its socket and messages."""
+        sockets: list[FrameworkSocket] = []
+        sent: list[dict[str, Any]] = []
+        made = threading.Event()
+
+        def connected(consumer: WebsocketConsumer) -> None:
+            sockets.append(FrameworkSocket(consumer, "free"))
+            made.set()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run_coroutine_threadsafe(_served(connected, send), self._loop)
+        assert made.wait(_SECONDS)
+        return sockets[0], sent
+
     async def _serve(self) -> None:
-        server = self
-
-        class Talk(WebsocketConsumer):
-            def connect(self) -> None:
-                server.consumer = self
-                server.socket = FrameworkSocket(self, "page")
-                server._made.set()
-
-        received = iter([{"type": "websocket.connect"}])
-
-        async def receive() -> dict[str, Any]:
-            for message in received:
-                return message
-            await asyncio.Event().wait()
-            raise AssertionError
+        def connected(consumer: WebsocketConsumer) -> None:
+            self.consumer = consumer
+            self.socket = FrameworkSocket(consumer, "page")
+            self._made.set()
 
         async def send(message: dict[str, Any]) -> None:
             self.is_waiting.set()
             await self._may_send.wait()
             self.sent.append((message, asyncio.get_running_loop() is self._loop))
+            if message["type"] == "websocket.close":
+                self.has_closed.set()
 
-        await Talk.as_asgi()({"type": "websocket"}, receive, send)
+        await _served(connected, send)
+
+
+async def _served(
+    connected: Callable[[WebsocketConsumer], None],
+    send: Callable[[dict[str, Any]], Coroutine[Any, Any, None]],
+) -> None:
+    """Serve one consumer until the task is cancelled."""
+
+    class Talk(WebsocketConsumer):
+        def connect(self) -> None:
+            connected(self)
+
+    received = iter([{"type": "websocket.connect"}])
+
+    async def receive() -> dict[str, Any]:
+        for message in received:
+            return message
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await Talk.as_asgi()({"type": "websocket"}, receive, send)
 
 
 @pytest.fixture
@@ -134,6 +174,52 @@ def test_a_call_that_waits_ends_with_the_socket_or_the_server(server: Server, en
 
     assert not thread.is_alive()
     assert isinstance(errors[0], ConnectionLost)
+
+
+def test_a_socket_that_stalls_is_closed_later(server: Server) -> None:
+    """
+    ``close`` ends a send that waits. As soon as the server can send, it closes the socket. Later
+    sends are refused.
+    """
+    assert server.socket is not None
+    socket = server.socket
+    thread, errors = in_thread(lambda: socket.send("text"))
+    assert server.is_waiting.wait(_SECONDS)
+    socket.close(0.01, 1011)
+    thread.join(_SECONDS)
+    assert isinstance(errors[0], ConnectionLost)
+    with pytest.raises(ConnectionLost, match="the socket ends"):
+        socket.send("more")
+    server.allow()
+    assert server.has_closed.wait(_SECONDS)
+
+    assert [1011] == [message.get("code") for message, _ in server.sent]
+
+
+def test_pages_that_stall_do_not_stop_others(server: Server) -> None:
+    """While many sends wait for one page, another page gets its messages."""
+    assert server.socket is not None
+    socket = server.socket
+    waiting = [in_thread(lambda: socket.send("text"))[0] for _ in range(40)]
+    free, sent = server.open_free_page()
+    free.send("free")
+    assert ["free"] == [message.get("text") for message in sent]
+    server.allow()
+    for thread in waiting:
+        thread.join(_SECONDS)
+
+    assert 40 == len(server.sent)
+
+
+def test_a_second_object_for_a_consumer(server: Server) -> None:
+    """A further object for the same consumer can send, even if the first object was aborted."""
+    assert server.socket is not None
+    server.socket.abort()
+    second = server.call(lambda consumer: FrameworkSocket(consumer, "again"))
+    server.allow()
+    second.send("text")
+
+    assert [("text", True)] == [(message.get("text"), is_own) for message, is_own in server.sent]
 
 
 def test_a_thread_that_is_not_of_channels(server: Server) -> None:
