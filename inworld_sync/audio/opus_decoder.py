@@ -72,7 +72,7 @@ class OpusDecoder(Protocol):
 
 class LibopusDecoder:
     """
-    Decodes with libopus. The last lost packet is recovered if the next packet has a copy; the other
+    Decodes with libopus. The last lost packet is recovered if the next packet has a copy. The other
     lost packets are concealed.
 
     Args:

@@ -35,7 +35,8 @@ _REORDER_SECONDS: Final = 0.06
 # If the sequence number jumps by more than this, the sender has begun a new stream.
 _MAX_JUMP: Final = 1000
 
-# A longer loss is not replaced, because the decoder fades to silence.
+# A longer loss is not replaced at all: the decoder would fade to silence, and the copy of the last
+# packet alone is too short to be understood.
 _MOST_REPLACED_SAMPLES: Final = RATE_HZ * 120 // 1000
 
 _TIMESTAMPS: Final = 0xFFFFFFFF

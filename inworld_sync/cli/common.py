@@ -85,7 +85,11 @@ class NewFile(click.Path):
         """Return the path, or raise a usage error before the command does anything."""
         path = super().convert(value, param, ctx)
         folder = Path(os.fsdecode(path)).parent
-        if not folder.is_dir():
+        try:
+            is_there = folder.is_dir()
+        except OSError as error:
+            self.fail(f"the folder {str(folder)!r} cannot be used: {error.strerror}", param, ctx)
+        if not is_there:
             self.fail(f"the folder {str(folder)!r} does not exist", param, ctx)
         return path
 

@@ -217,9 +217,10 @@ class Contexts:
         """
         return self._unsent.get(context_id)
 
-    def close_sent(self, context_id: str) -> None:
-        """Record that the message that ends a context was sent."""
-        self._unsent.pop(context_id, None)
+    def close_sent(self, context_id: str, message: str) -> None:
+        """Record that a message that ends a context was sent; a newer message is still unsent."""
+        if self._unsent.get(context_id) is message:
+            self._unsent.pop(context_id, None)
 
     def cancel(self, command: Command) -> None:
         """Undo a command whose message was not sent."""

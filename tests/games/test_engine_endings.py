@@ -117,3 +117,29 @@ def test_a_connection_that_is_replaced() -> None:
         again.set()
         engine.until(lambda: states(engine)[-1] == "listening")
         assert states(engine) == ["connecting", "listening", "reconnecting", "listening"]
+
+
+def test_a_connection_that_is_replaced_at_once() -> None:
+    """After a fast reconnect, the state of the old connection does not stay."""
+
+    def first(service: Service) -> None:
+        service.open()
+        service.until("input_audio_buffer.append")
+        service.event("input_audio_buffer.speech_started", audio_start_ms=0, item_id="item_u")
+        service.hang_up()
+
+    def second(service: Service) -> None:
+        service.open()
+        service.until_left()
+
+    with (
+        realtime(first, second) as iw,
+        serve(0, client=iw) as server,
+        Engine(server.url, {}) as engine,
+    ):
+        engine.wait_for("ready")
+        engine.send("start")
+        engine.wait_for("state", state="listening")
+        engine.send_audio(bytes(4800))
+        engine.wait_for("state", state="hearing")
+        engine.until(lambda: states(engine)[-1] == "listening")

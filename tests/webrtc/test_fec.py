@@ -14,6 +14,7 @@ from inworld_sync import Inworld, Session
 from inworld_sync.audio import opus_decoder
 from inworld_sync.emulator import Emulator
 from inworld_sync.emulator.rtc import call
+from inworld_sync.emulator.rtc.call import uses_fec
 from inworld_sync.emulator.rtc.tracks import InputTrack
 from inworld_sync.webrtc.incoming import IncomingAudio
 
@@ -120,3 +121,18 @@ def test_the_sdp_of_both_sides(
     assert status == 200
     assert bool(WITH_FEC.search(offer)) == bool(WITH_FEC.search(answer_sdp)) == has_library
     assert has_library or "fmtp" not in offer + answer_sdp
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_used"),
+    [
+        ("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 minptime=10;useinbandfec=1\r\n", True),
+        ("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 UseInbandFec = 1; minptime=10\r\n", True),
+        ("a=rtpmap:96 opus/48000/2\r\na=fmtp:97 useinbandfec=1\r\n", False),
+        ("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 x-useinbandfec=1\r\n", False),
+        ("a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=10\r\n", False),
+    ],
+)
+def test_forms_of_the_parameter(lines: str, is_used: bool) -> None:
+    """Only the parameter of Opus counts, in any case of letters."""
+    assert is_used == uses_fec(lines)

@@ -130,9 +130,23 @@ def test_one_close_is_sent() -> None:
 
     message = contexts.unsent_close("c")
     assert {"close_context": {}, "contextId": "c"} == json.loads(message or "")
-    contexts.close_sent("c")
+    assert message is not None
+    contexts.close_sent("c", message)
     contexts.close("c", 0.0)
     assert contexts.unsent_close("c") is None
+
+
+def test_a_cancel_while_the_close_is_sent() -> None:
+    """If a context is interrupted while its close is being sent, the cancel is sent too."""
+    contexts = in_state(OPEN)
+    contexts.close("c", 0.0)
+    close = contexts.unsent_close("c")
+    assert close is not None
+    contexts.interrupt("c", 0.0)
+    contexts.close_sent("c", close)
+
+    cancel = contexts.unsent_close("c")
+    assert {"cancel_context": {}, "contextId": "c"} == json.loads(cancel or "")
 
 
 def test_an_unsent_close_is_sent_at_the_deadline() -> None:
@@ -248,7 +262,7 @@ def test_a_request_that_is_not_answered(ask: str, named: str) -> None:
     contexts, _ = opened()
     contexts.send_text("c", "Hi.", 2.0)
     COMMANDS[ask](contexts)
-    contexts.close_sent("c")
+    contexts.close_sent("c", contexts.unsent_close("c") or "")
     contexts.handle("c", ANSWERS["audio"], 20.0)
 
     assert [] == contexts.expire(49.9)
@@ -264,7 +278,7 @@ def test_two_requests_expire_together() -> None:
     contexts, _ = opened(is_confirmed=False)
     contexts.send_text("c", "Hi.", 0.0, flush=True)
     contexts.close("c", 0.0)
-    contexts.close_sent("c")
+    contexts.close_sent("c", contexts.unsent_close("c") or "")
 
     (expired,) = contexts.expire(100.0)
     assert expired.close is None
@@ -345,7 +359,7 @@ def test_never_more_than_the_limit(steps: list[tuple[str, str]]) -> None:
         elif step == "close":
             contexts.close(name, 0.0)
             assert living.get(name, False) == (contexts.unsent_close(name) is not None)
-            contexts.close_sent(name)
+            contexts.close_sent(name, contexts.unsent_close(name) or "")
             living.update({name: False} if name in living else {})
         else:
             answer = ContextClosed(name) if step == "closed" else tts.ContextFault(name, 5, "")

@@ -46,7 +46,7 @@ from inworld_sync.emulator.rtc.tracks import InputTrack, OutputTrack
 from inworld_sync.emulator.shared_state import SharedState
 from inworld_sync.emulator.status import INVALID_ARGUMENT, Refused
 
-__all__ = ["CHANNEL", "Call"]
+__all__ = ["CHANNEL", "Call", "uses_fec"]
 
 CHANNEL = "oai-events"
 _logger = logging.getLogger("inworld_sync.emulator")
@@ -56,8 +56,6 @@ _CHECK_SECONDS = 0.25
 _FLUSH_SECONDS = 1.0
 _FLUSH_STEP_SECONDS = 0.01
 _CLOSE_SECONDS = 2.0
-# The parameter useinbandfec=1 means that the decoder uses in-band FEC (RFC 7587, section 6.1).
-_USES_FEC = re.compile(r"^a=fmtp:.*\buseinbandfec=1\b", re.MULTILINE)
 _OPUS_LINE = re.compile(r"^a=rtpmap:([0-9]+) opus/48000/2\r\n", re.MULTILINE)
 
 
@@ -119,7 +117,7 @@ class Call:
             transceiver.setCodecPreferences(_opus())
             track = InputTrack(transceiver.receiver, self._on_audio)
             await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            if _USES_FEC.search(offer):
+            if uses_fec(offer):
                 self._output.add_copies()
             self._restrict_addresses()
             await connection.setLocalDescription(await connection.createAnswer())
@@ -326,3 +324,15 @@ def _use_addresses(connection: aioice.Connection, listening: str) -> None:
         return await gather(component=component, addresses=addresses, timeout=timeout)
 
     connection.get_component_candidates = gather_own  # type: ignore[method-assign]
+
+
+def uses_fec(offer: str) -> bool:
+    """Return whether the decoder of the client uses in-band FEC (RFC 7587, section 6.1)."""
+    return any(
+        re.search(
+            rf"^a=fmtp:{number} (?:.*;)?\s*useinbandfec\s*=\s*1\s*(?:;|\r?$)",
+            offer,
+            re.MULTILINE | re.IGNORECASE,
+        )
+        for number in _OPUS_LINE.findall(offer)
+    )

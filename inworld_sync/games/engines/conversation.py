@@ -48,7 +48,11 @@ from inworld_sync.models.realtime import (
     UserTranscriptCompleted,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.events import ResponseStarted, SessionEvent
+from inworld_sync.sessions.realtime.events import (
+    ResponseStarted,
+    SessionEvent,
+    SessionReconnected,
+)
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.transport.deadline import Deadline
 
@@ -241,12 +245,11 @@ class EngineConversation:
             return command
 
     def _check_connection(self, session: RealtimeSession) -> None:
-        # A session without a connection has no stats.
-        is_lost = session.stats is None and session.ended is None
-        if is_lost and self._state != "reconnecting":
+        if _is_lost(session) and self._state != "reconnecting":
             self._send_state("reconnecting")
-        elif not is_lost and self._state == "reconnecting":
-            self._send_state("listening")
+            # The events thread may have reported the new connection meanwhile.
+            if not _is_lost(session):
+                self._send_state("listening")
 
     def _send(self, session: RealtimeSession, command: bytes | Say | Push) -> None:
         if isinstance(command, Say):
@@ -307,6 +310,8 @@ class EngineConversation:
             self._outgoing.event(write_event("player", text=event.transcript, final=is_final))
         elif isinstance(event, InputSpeechStarted):
             self._send_state("hearing")
+        elif isinstance(event, SessionReconnected):
+            self._send_state("listening")
         elif isinstance(event, (InputSpeechStopped, ResponseStarted)):
             self._send_state("thinking")
         elif isinstance(event, ResponseDone):
@@ -350,6 +355,11 @@ class EngineConversation:
                 self._waiting_bytes -= len(command)
                 return len(command)
         return 0
+
+
+def _is_lost(session: RealtimeSession) -> bool:
+    # A session without a connection has no stats.
+    return session.stats is None and session.ended is None
 
 
 def _configured(template: Session, command: Start) -> Session:

@@ -398,7 +398,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         # no room in the queue. If the connection has ended, the context has ended too.
         with contextlib.suppress(InworldError):
             self._link.send(message, needs_room=False)
-        self._contexts.close_sent(context_id)
+        self._contexts.close_sent(context_id, message)
 
     # The reader runs these methods.
 
