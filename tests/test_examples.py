@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from inworld_sync.emulator import Emulator
+
 from support.programs import run_all
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
@@ -22,7 +24,10 @@ def test_all_run(tmp_path):
     # These drivers of SDL need neither a screen nor a sound card. The sound is written to a file in
     # the folder of the example.
     drivers = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "disk"}
-    ended = run_all(programs, tmp_path, {**os.environ, **drivers, "INWORLD_SYNC_LOCAL": "1"})
+    # The programs share one emulator, so that the speech engines are loaded once.
+    with Emulator() as server:
+        service = {"INWORLD_BASE_URL": server.url, "INWORLD_API_KEY": server.api_key}
+        ended = run_all(programs, tmp_path, {**os.environ, **drivers, **service})
 
     assert {name: done.stderr for name, done in ended.items() if done.returncode != 0} == {}
     assert [name for name, done in ended.items() if not done.stdout] == []

@@ -9,7 +9,7 @@ import pytest
 from histories import realtime, stt, tts
 from histories.history import History, run_history
 
-COUNT = 60
+COUNT = 40
 
 
 @pytest.mark.parametrize(

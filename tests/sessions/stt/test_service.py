@@ -128,7 +128,9 @@ def test_human_speech(local: Inworld, name: str, text: str, bound: float) -> Non
     assert transcript.usage.audio_ms % 50 == 0
 
 
-@pytest.mark.parametrize(("is_timed", "after"), [(True, 30), (False, 22)])
+@pytest.mark.parametrize(
+    ("is_timed", "after"), [pytest.param(True, 30, marks=pytest.mark.slow), (False, 22)]
+)
 def test_lost_connection_in_human_speech(
     local: Inworld, inworld_local: Emulator, is_timed: bool, after: int
 ) -> None:
