@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import sys
-import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +43,7 @@ class ConsumerSender:
     ) -> None:
         self._loop = loop
         self.send = send
-        self._aborted = threading.Event()
+        self._is_aborted = False
         self._running: set[concurrent.futures.Future[None]] = set()
 
     @classmethod
@@ -86,7 +85,7 @@ class ConsumerSender:
         import asyncio
 
         is_close = message.get("type") == "websocket.close"
-        if self._aborted.is_set() and not is_close:
+        if self._is_aborted and not is_close:
             raise ConnectionLost("the message was not sent, because the socket ends")
         task = self.send(message)
         try:
@@ -97,14 +96,14 @@ class ConsumerSender:
         if not is_close:
             self._running.add(future)
             # abort() may not have seen this future.
-            if self._aborted.is_set():
+            if self._is_aborted:
                 future.cancel()
         try:
             while not concurrent.futures.wait([future], _LOOK_SECONDS).done:
                 if not self._loop.is_running():
                     raise ConnectionLost("the server has stopped")
                 # The server closes the socket as soon as the other side reads.
-                if is_close and self._aborted.is_set():
+                if is_close and self._is_aborted:
                     return
             future.result()
         except concurrent.futures.CancelledError as error:
@@ -114,7 +113,7 @@ class ConsumerSender:
 
     def abort(self) -> None:
         """End the sends that wait for the server, and all later sends; a close is still sent."""
-        self._aborted.set()
+        self._is_aborted = True
         for future in tuple(self._running):
             future.cancel()
 
