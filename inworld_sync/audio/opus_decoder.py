@@ -13,6 +13,7 @@ This module needs PyAV. Thread safety: any thread may call :func:`new_decoder` a
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import logging
@@ -138,12 +139,14 @@ class PyAvDecoder:
     def replace_lost(self, samples: int, following: bytes) -> bytes:  # noqa: ARG002
         """Return audio that replaces lost packets; see :class:`OpusDecoder`."""
         pcm = b""
-        while (
-            self._empty_packet
-            and len(pcm) < samples * _SAMPLE_BYTES
-            and (more := self._decode(self._empty_packet))
-        ):
-            pcm += more
+        # If the concealment fails, the packet after the lost packets is still decoded.
+        with contextlib.suppress(ValueError):
+            while (
+                self._empty_packet
+                and len(pcm) < samples * _SAMPLE_BYTES
+                and (more := self._decode(self._empty_packet))
+            ):
+                pcm += more
         return pcm[: samples * _SAMPLE_BYTES]
 
     def _decode(self, packet: bytes) -> bytes:

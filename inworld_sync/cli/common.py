@@ -74,7 +74,9 @@ class NewFile(click.Path):
     """The path of a file that a command writes. The folder of the file must exist."""
 
     def __init__(self, path_type: type[str | Path] = Path) -> None:
-        super().__init__(dir_okay=False, allow_dash=path_type is str, path_type=path_type)
+        super().__init__(
+            dir_okay=False, readable=False, allow_dash=path_type is str, path_type=path_type
+        )
 
     def convert(
         self,
@@ -86,11 +88,12 @@ class NewFile(click.Path):
         path = super().convert(value, param, ctx)
         folder = Path(os.fsdecode(path)).parent
         try:
-            is_there = folder.is_dir()
+            is_folder, is_file = folder.is_dir(), folder.exists()
         except OSError as error:
             self.fail(f"the folder {str(folder)!r} cannot be used: {error.strerror}", param, ctx)
-        if not is_there:
-            self.fail(f"the folder {str(folder)!r} does not exist", param, ctx)
+        if not is_folder:
+            problem = "is not a folder" if is_file else "does not exist"
+            self.fail(f"the folder {str(folder)!r} {problem}", param, ctx)
         return path
 
 

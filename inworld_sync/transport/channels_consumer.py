@@ -114,7 +114,8 @@ class ConsumerSender:
     def abort(self) -> None:
         """End the sends that wait for the server, and all later sends; a close is still sent."""
         self._is_aborted = True
-        for future in tuple(self._running):
+        # list() copies a set that other threads change; tuple() could raise an error.
+        for future in list(self._running):
             future.cancel()
 
 

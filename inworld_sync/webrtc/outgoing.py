@@ -85,7 +85,8 @@ class OutgoingTrack(MediaStreamTrack):
             while len(self._queue) >= _CAPACITY_BYTES and not self._is_over:
                 if deadline.expired:
                     raise DeadlineExceeded(
-                        "the audio track had no room in time: send no faster than in real time"
+                        "the audio track had no room in time: send no faster than in real time; "
+                        "otherwise the connection has stalled"
                     )
                 self._changed.wait(deadline.at_most(LONGEST_WAIT_SECONDS))
             if self._is_over:

@@ -30,6 +30,7 @@ _NEW: Final = 0.01
 # The rest of an echo lasts longer than the estimated echo. So the power of the estimated echo
 # decays at most by this factor in each frame.
 _DECAY: Final = 0.6
+_LEAST_POWER: Final = 1e-30
 # The power of the rest in a single frame is often above its average. So a multiple of the average
 # is subtracted.
 _OVERESTIMATE: Final = 3.0
@@ -91,7 +92,9 @@ class ResidualSuppressor:
         self._last_echo = np.concatenate((self._last_echo[self._frame :], echo))
         self._last_rest = np.concatenate((self._last_rest[self._frame :], rest))
         rest_power = self._power(self._last_rest)
-        self._echo_power = np.maximum(self._power(self._last_echo), _DECAY * self._echo_power)
+        # The floor prevents numbers that are too small for a float after a long silence.
+        echo_power = np.maximum(self._power(self._last_echo), _DECAY * self._echo_power)
+        self._echo_power = np.maximum(echo_power, _LEAST_POWER)
         if is_echo_only:
             self._mean_rest += _NEW * (rest_power - self._mean_rest)
             self._mean_echo += _NEW * (self._echo_power - self._mean_echo)

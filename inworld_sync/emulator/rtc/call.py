@@ -330,9 +330,11 @@ def uses_fec(offer: str) -> bool:
     """Return whether the decoder of the client uses in-band FEC (RFC 7587, section 6.1)."""
     return any(
         re.search(
-            rf"^a=fmtp:{number} (?:.*;)?\s*useinbandfec\s*=\s*1\s*(?:;|\r?$)",
+            rf"^a=fmtp:{number} (?:.*;)?[ \t]*useinbandfec[ \t]*=[ \t]*1[ \t]*(?:;|\r?$)",
             offer,
             re.MULTILINE | re.IGNORECASE,
         )
-        for number in _OPUS_LINE.findall(offer)
+        for number in re.findall(
+            r"^a=rtpmap:([0-9]+) opus/48000/2[ \t]*\r?$", offer, re.MULTILINE | re.IGNORECASE
+        )
     )

@@ -224,9 +224,10 @@ class EngineConversation:
             self._send_state("listening")
             while not self._is_over:
                 command = self._next()
+                # Without a connection, _send() may wait.
+                self._check_connection(session)
                 if command is not None:
                     self._send(session, command)
-                self._check_connection(session)
             if not self._is_stopped:
                 # The session has ended, but the engine still plays the audio that has arrived.
                 with contextlib.suppress(InworldError):
@@ -248,7 +249,7 @@ class EngineConversation:
         if _is_lost(session) and self._state != "reconnecting":
             self._send_state("reconnecting")
             # The events thread may have reported the new connection meanwhile.
-            if not _is_lost(session):
+            if not _is_lost(session) and self._state == "reconnecting":
                 self._send_state("listening")
 
     def _send(self, session: RealtimeSession, command: bytes | Say | Push) -> None:

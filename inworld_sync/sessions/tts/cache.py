@@ -260,8 +260,8 @@ def _private_folder(folder: Path) -> Path:
         if found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise ConfigError(
                 f"cache: the folder {str(own)!r} must belong to this user, and no other user may "
-                f"read it: remove this folder; its owner is the user {found.st_uid}, and its mode "
-                f"is {found.st_mode & 0o777:o}"
+                f"have access: remove this folder, or run chmod 700 if it is yours; its owner is "
+                f"the user {found.st_uid}, and its mode is {found.st_mode & 0o777:o}"
             )
     return own
 

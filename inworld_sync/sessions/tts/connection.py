@@ -362,8 +362,9 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 end(context_id, time.monotonic())
                 self._expire_at(self._contexts.next_deadline())
         finally:
-            # A signal handler may have raised an exception after the close was recorded.
-            self._send_close(context_id, self._contexts.unsent_close(context_id))
+            # The message is sent by one thread, also after an exception of a signal handler.
+            with self._changed:
+                self._send_close(context_id, self._contexts.unsent_close(context_id))
 
     def _drop(self, context: TtsContext) -> None:
         """End a context at once; further messages about it are ignored."""
@@ -376,7 +377,6 @@ class TtsConnection(Connection[tts.ContextMessage]):
                 context._end_interrupted()
                 self._open_contexts.pop(context.id, None)
         finally:
-            # If a signal handler raised before the end of the context, the context stays open.
             if context.ended is not None:
                 self._close_context(context.id, is_cancelled=is_cancelled)
 

@@ -462,7 +462,8 @@ def _begun(blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]
     runs none of its code.
     """
     with contextlib.closing(blocks):
-        first = next(blocks)
+        first = next(blocks, b"")
         yield b""
-        yield first
+        if first:
+            yield first
         yield from blocks
