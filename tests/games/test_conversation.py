@@ -26,6 +26,7 @@ from inworld_sync.games import Conversation
 from inworld_sync.games.output import SpeechOutput
 
 from support.game_loop import run_frames, run_until, tone
+from support.peers import PATIENCE_SECONDS
 from support.scripted_realtime import Service, place, realtime
 from support.sound_card import until
 
@@ -502,7 +503,7 @@ def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:
 
         thread = threading.Thread(target=call, daemon=True)
         thread.start()
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)
         assert "before the function could run" in str(raised)
 
 

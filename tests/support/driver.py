@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 # Even a busy machine does not exceed these timeouts.
 PATIENT = Options(close_timeout=30.0, ping_timeout=60.0, send_timeout=60.0)

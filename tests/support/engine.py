@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 __all__ = ["PATIENCE_SECONDS", "Engine", "Line"]
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 class Line:

@@ -20,7 +20,7 @@ Script = Callable[["Peer"], None]
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 0x81, 0x82, 0x88, 0x89, 0x8A, 0x80
 
 # The time limit in seconds for events that occur at once if the test succeeds.
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 
 
 def frame(first: int, payload: bytes = b"", *, mask: bytes | None = None) -> bytes:

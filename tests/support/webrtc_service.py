@@ -30,7 +30,7 @@ from support.scripted_realtime import SESSION, Event, Service
 
 __all__ = ["Call", "Http", "Script", "open_service", "serve_http"]
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 RATE_HZ = 48000
 _FRAME = 960
 _TIME_BASE = fractions.Fraction(1, RATE_HZ)
