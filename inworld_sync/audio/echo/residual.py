@@ -128,14 +128,11 @@ class ResidualGate:
         self._speaking_frames = max(self._speaking_frames - 1, 0)
         ratio_db = _decibels(self._rest, self._echo)
         has_echo = self._echo > _LEAST_ECHO**2
-        # The held level is above the threshold for a second after the speaker has stopped. A user
-        # who replies at once must not be measured as a rest of the echo.
-        is_playing = _power(echo) > _LEAST_ECHO**2
-        if is_playing:
+        if has_echo:
             self._measure_usual(ratio_db)
         if has_echo and self.is_adapted:
             above_usual = _share(ratio_db - self._usual_db, _ABOVE_USUAL_DB)
-            is_echo_only = is_playing and above_usual == 0.0
+            is_echo_only = above_usual == 0.0
             user, gain = self._find_user(above_usual, ratio_db), 0.0
         else:
             self._certain_frames = 0
