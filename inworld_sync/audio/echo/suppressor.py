@@ -30,6 +30,7 @@ _NEW: Final = 0.01
 # The rest of an echo lasts longer than the estimated echo. So the power of the estimated echo
 # decays at most by this factor in each frame.
 _DECAY: Final = 0.6
+# The power of the estimated echo is never below this, because smaller numbers lose precision.
 _LEAST_POWER: Final = 1e-30
 # The power of the rest in a single frame is often above its average. So a multiple of the average
 # is subtracted.

@@ -548,7 +548,7 @@ CLAMPED = [(5000.0, 1000), (-3.0, 0)]
 
 @pytest.mark.parametrize(("heard_ms", "cut_ms"), CLAMPED)
 def test_the_heard_time_is_clamped(stage: Stage, heard_ms: float, cut_ms: int) -> None:
-    """A truncation is within the received audio, whatever time the application passes."""
+    """A truncation is never longer than the received audio, even if the application passes more."""
     stage.do(say("r1", "a1", 24000, done=False))
     stage.rt.interrupt({"a1": heard_ms})
     stage.settle()
