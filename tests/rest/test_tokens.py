@@ -488,7 +488,7 @@ def test_a_failing_service_and_many_threads() -> None:
 
 def _release_when_waiting(service: TokenService, auth: JwtAuth, count: int) -> None:
     # The threads that wait are the waiters of the condition.
-    _until(lambda: len(auth._changed._waiters) == count)  # type: ignore[attr-defined]
+    _until(lambda: len(auth._changed.waiters) == count)
     service.gate.set()
 
 
