@@ -6,7 +6,6 @@ import base64
 import io
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -373,7 +372,7 @@ def half_spoken(service: Service) -> None:
     context_id = service.until("close_context")
     service.result(context_id, contextCreated={})
     service.audio(context_id, bytes(24_000))
-    service.peer.sock.shutdown(socket.SHUT_WR)
+    service.peer.end_sending()
     service.peer.read_until_end()
 
 

@@ -97,6 +97,11 @@ class Peer:
         mask = self.read_exactly(4)
         return first, _unmasked(self.read_exactly(size), mask)
 
+    def end_sending(self) -> None:
+        """End the direction to the client, which may have closed the connection already."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
     def read_until_end(self) -> bytes:
         """Read until the client ends the connection in any way."""
         data = bytearray(self._held)

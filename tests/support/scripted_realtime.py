@@ -6,7 +6,6 @@ import base64
 import contextlib
 import itertools
 import json
-import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -221,7 +220,7 @@ class Service:
 
     def hang_up(self) -> None:
         """End the connection without CLOSE, and end the script."""
-        self.peer.sock.shutdown(socket.SHUT_WR)
+        self.peer.end_sending()
         self.peer.read_until_end()
         raise ScriptEnded
 

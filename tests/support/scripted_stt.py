@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -101,7 +100,7 @@ class SttConnectionScript(Service):
 
         The client still receives the earlier messages.
         """
-        self.peer.sock.shutdown(socket.SHUT_WR)
+        self.peer.end_sending()
         self.peer.read_until_end()
         raise ScriptEnded
 
