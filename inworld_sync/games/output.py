@@ -67,13 +67,15 @@ class HeardItem:
         name: The name of the item; None before the first item.
         position_ms: The position in the item. It is negative if the item has been read, but is not
             heard yet.
+        heard_ms: How many milliseconds of the item were heard.
         track: The mouth shapes of the item; None if no speech is heard now, and the device has no
             speech that will be heard next.
     """
 
-    name: str | None
-    position_ms: float
-    track: MouthTrack | None
+    name: str | None = None
+    position_ms: float = 0.0
+    heard_ms: float = 0.0
+    track: MouthTrack | None = None
 
 
 class SpeechOutput:
@@ -97,7 +99,7 @@ class SpeechOutput:
         self._lock = threading.RLock()
         self._clock = HeardClock(sample_rate_hz, latency_ms)
         self._segments = Segments()
-        self._heard = HeardItem(None, 0.0, None)
+        self._heard = HeardItem()
         # The items that were pushed since the last clear, in order. _unread has only the items that
         # the engine has not read completely.
         self._items: dict[str, _Item] = {}
@@ -198,21 +200,26 @@ class SpeechOutput:
             clock.advance(seconds)
             segments.reach(clock.heard_frames)
             name, position = segments.item, segments.position
+            heard_frames = position
             track = None
-            # If the latency is 0, all audio that was read has been heard, but more may follow soon.
-            self._dry_seconds = self._dry_seconds + seconds if segments.is_empty else 0.0
-            self._is_speaking = segments.is_speaking or (
-                self._dry_seconds < _BETWEEN_SECONDS and name in self._unread
-            )
+            if segments.is_speaking:
+                self._dry_seconds = 0.0
+                self._is_speaking = True
+            else:
+                # If the latency is 0, all audio that was read has been heard, but more may follow
+                # soon.
+                self._dry_seconds = self._dry_seconds + seconds if segments.is_empty else 0.0
+                self._is_speaking = self._dry_seconds < _BETWEEN_SECONDS and name in self._unread
             if self._is_speaking:
-                if name is not None:
-                    track = self._tracks.get(name)
+                track = self._tracks.get(name or "")
             elif (upcoming := segments.upcoming(clock.heard_frames)) is not None:
                 name, position = upcoming
+                heard_frames = segments.heard.get(name, 0.0)
                 track = self._tracks.get(name)
-        heard = self._heard
+        heard, rate = self._heard, 1000.0 / self.sample_rate_hz
         heard.name, heard.track = name, track
-        heard.position_ms = position * 1000.0 / self.sample_rate_hz
+        heard.position_ms = position * rate
+        heard.heard_ms = heard_frames * rate
         return heard
 
     def heard_ms(self, item_id: str) -> float:
