@@ -440,9 +440,12 @@ class VoiceChannel:
             return False
         # A mixer that was opened again may have fewer channels, and pygame does not check whether a
         # channel exists.
-        if opened != self._opened or self.channel >= self._mixer.get_num_channels():
+        count = self._mixer.get_num_channels()
+        if opened != self._opened or self.channel >= count:
             self._forget()
             self._open_format()
+        elif count < _needed_channels():
+            _reserve(self._mixer)
         return True
 
 
@@ -466,10 +469,15 @@ def _choose(mixer: ModuleType, channel: int | None) -> int:
     return channel
 
 
+def _needed_channels() -> int:
+    """Return how many channels the mixer needs for voices and other sounds."""
+    return max(_reserved) + 1 + _OTHER_CHANNELS if _reserved else 0
+
+
 def _reserve(mixer: ModuleType) -> None:
     """Reserve the channels again, because a newly opened mixer has no reserved channels."""
     if _reserved:
-        count = max(_reserved) + 1
-        if mixer.get_num_channels() < count + _OTHER_CHANNELS:
-            mixer.set_num_channels(count + _OTHER_CHANNELS)
-        mixer.set_reserved(count)
+        needed = _needed_channels()
+        if mixer.get_num_channels() < needed:
+            mixer.set_num_channels(needed)
+        mixer.set_reserved(needed - _OTHER_CHANNELS)

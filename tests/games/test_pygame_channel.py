@@ -503,6 +503,27 @@ def test_mixer_may_be_opened_between_two_frames(open_mixer):
         each.close()
 
 
+def test_mixer_opened_again_in_a_chunk_keeps_its_reserved_channels(open_mixer):
+    """
+    If the mixer is opened again in the same format before a chunk ends, the channel of the voice is
+    still reserved, and eight channels are left for other sounds.
+    """
+    first = open_mixer()
+    channel = VoiceChannel(line_of(noise(1)))
+    frames(first, channel, 10)
+    first.close()
+    pygame.mixer.quit()
+    second = open_mixer()
+    assert pygame.mixer.get_num_channels() == 8
+
+    play(second, channel)
+
+    assert channel.voice.state == "finished"
+    others = [pygame.mixer.Sound(buffer=bytes(400_000)).play() for _ in range(9)]
+    assert [other and other.id for other in others] == [*range(1, 9), None]
+    channel.close()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
