@@ -178,6 +178,9 @@ class VoiceChannel:
         # resampler has returned.
         self._resampled_from = self._resampled = 0
         self._paused_at = 0.0
+        # The value of _changes of the voice, and the listener, when the volume was set.
+        self._changes = -1
+        self._heard_by = self.listener
         # The volume of the channel, the factors for the samples of the next chunk, and the factors
         # at the end of the last chunk.
         self._gains: Gains | None = None
@@ -198,13 +201,18 @@ class VoiceChannel:
         """
         if self._is_closed:
             return
-        now = self._clock()
-        if now < self._full_until and self.voice.drops == self._drops and not self.voice.is_paused:
+        now, voice = self._clock(), self.voice
+        if now < self._full_until and voice.drops == self._drops:
             # There is nothing to refill, and the voice counts the time since the last report.
-            if self.voice.gains(self.listener) != self._gains and self._is_mixer_ready():
-                self._set_volume()
-            self._called = now
-            return
+            is_unchanged = voice._changes == self._changes  # noqa: SLF001 - not for users
+            if is_unchanged and self.listener is self._heard_by:
+                self._called = now
+                return
+            if not voice.is_paused:
+                if self._is_mixer_ready():
+                    self._set_volume()
+                self._called = now
+                return
         if not self._is_mixer_ready():
             return
         if self.voice.drops != self._drops:
@@ -370,6 +378,8 @@ class VoiceChannel:
         The volume of a channel is at most 1, and the panning of a channel ends with each sound. So
         the factors for the samples contain the panning, and a volume above 1.
         """
+        self._changes = self.voice._changes  # noqa: SLF001
+        self._heard_by = self.listener
         gains = self.voice.gains(self.listener)
         if gains == self._gains:
             return

@@ -30,19 +30,22 @@ class SpokenWords:
     Args:
         output: The output that plays the items.
 
+    Attributes:
+        quiet_until_ms: No word becomes due while the present item is heard up to this position.
+
     Thread safety: none; only the thread of the game uses this object.
     """
 
     def __init__(self, output: SpeechOutput) -> None:
         self._output = output
         self._items: dict[str, _ItemWords] = {}
-        # No word is due while the item with this name is heard, up to this position.
+        # The item for which quiet_until_ms is valid.
         self._quiet_item: str | None = None
-        self._quiet_until_ms = float("-inf")
+        self.quiet_until_ms = float("-inf")
 
     def add(self, item: str, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
         """Add words with their times, and the tokens of the text that has these words."""
-        self._quiet_until_ms = float("-inf")
+        self.quiet_until_ms = float("-inf")
         found = tuple(words)
         kept = self._items.setdefault(item, _ItemWords())
         kept.cues.add(found)
@@ -54,12 +57,12 @@ class SpokenWords:
 
     def forget(self, heard: HeardItem) -> None:
         """Forget the words of speech that was dropped, except the words of the present item."""
-        self._quiet_until_ms = float("-inf")
+        self.quiet_until_ms = float("-inf")
         self._items = {name: words for name, words in self._items.items() if name == heard.name}
 
     def reach(self, heard: HeardItem) -> Iterable[WordTime]:
         """Return the words that were heard since the last call."""
-        if heard.heard_ms <= self._quiet_until_ms and heard.name == self._quiet_item:
+        if heard.heard_ms <= self.quiet_until_ms and heard.name == self._quiet_item:
             return ()
         found: list[WordTime] = []
         for name, words in list(self._items.items()):
@@ -70,7 +73,7 @@ class SpokenWords:
                 del self._items[name]
         now = self._of(heard)
         self._quiet_item = heard.name
-        self._quiet_until_ms = float("inf") if now is None else now.cues.next_ms
+        self.quiet_until_ms = float("inf") if now is None else now.cues.next_ms
         return found
 
     def at(self, heard: HeardItem) -> WordTime | None:

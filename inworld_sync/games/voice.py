@@ -74,7 +74,7 @@ class GameVoice:
         require_whole("sample_rate_hz", sample_rate_hz, 8000, 48000, " Hz")
         latency_ms = require_range("latency_ms", latency_ms, 0, _MAX_LATENCY_MS, " ms")
         self.mouth = Mouth()
-        self.rolloff = Rolloff()
+        self._rolloff = Rolloff()
         self.handler_errors = 0
         self._volume = 1.0
         self._position: Position | None = None
@@ -88,8 +88,8 @@ class GameVoice:
         self._is_paused = False
         self._time_scale = 1.0
         self._gains: tuple[float, float] | None = None
-        # How often the game has changed the volume, the position or the pause. An adapter compares
-        # this number in each frame, because reading several properties would take longer.
+        # How often the game has changed the volume, the position, the rolloff or the pause. An
+        # adapter compares this number in each frame, because to read all of them takes longer.
         self._changes = 0
         # Seconds until a fade counts as complete, even if the engine reads no more audio.
         self._fade_seconds: float | None = None
@@ -178,10 +178,19 @@ class GameVoice:
             require_range("budget_ms", budget_ms, 0, math.inf)
         until = time.perf_counter() + budget_ms / 1000.0
         processed = 0
+        output, heard = self._output, self._heard
         while self._handle_next():
             processed += 1
+            output.steady_seconds = 0.0
             if time.perf_counter() >= until:
                 break
+        if dt < output.steady_seconds and heard.track is not None:
+            # In most frames, only the position in the speech changes.
+            output.steady_seconds -= dt
+            output.late_seconds += dt
+            heard.heard_ms = heard.position_ms = heard.position_ms + dt * heard.ms_per_second
+            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001 - not for users
+            return processed
         if self._fade_seconds is not None:
             self._fade_seconds -= dt
             if not self._output.is_fading:  # the speech was stopped before the end of the fade
@@ -189,11 +198,14 @@ class GameVoice:
             elif self._output.has_faded or self._fade_seconds <= 0.0:
                 self._fade_seconds = None
                 self.cancel()
-        self._heard = heard = self._output.advance(dt)
+        self._heard = heard = output.advance(dt)
         for word in self._words.reach(heard):
             self._calls.extend(self._call_of(handler, word) for handler in self._on_word)
         if heard.track is not None:
-            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001 - not for users
+            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001
+            quiet_ms = self._words.quiet_until_ms - heard.heard_ms
+            if quiet_ms < output.steady_seconds * heard.ms_per_second:
+                output.steady_seconds = quiet_ms / heard.ms_per_second
         else:
             self.mouth._close(dt * 1000.0)  # noqa: SLF001
         if self._after_update() and not self._has_ended:
@@ -204,6 +216,8 @@ class GameVoice:
             processed += 1
             if time.perf_counter() >= until:
                 break
+        if self._calls or self._fade_seconds is not None:
+            output.steady_seconds = 0.0
         return processed
 
     def on_word(self, handler: Callable[[WordTime], object]) -> Callable[[WordTime], object]:
@@ -351,6 +365,18 @@ class GameVoice:
         self._position = None if value is None else require_position("position", value)
         self._changes += 1
 
+    @property
+    def rolloff(self) -> Rolloff:
+        """How the voice becomes quieter with the distance."""
+        return self._rolloff
+
+    @rolloff.setter
+    def rolloff(self, value: Rolloff) -> None:
+        if not isinstance(value, Rolloff):
+            raise ConfigError(f"rolloff must be a Rolloff, got {type(value).__name__}")
+        self._rolloff = value
+        self._changes += 1
+
     def gains(self, listener: Listener | None = None) -> tuple[float, float]:
         """
         Return the factors for the left and the right channel. They depend on the volume, the
@@ -360,7 +386,7 @@ class GameVoice:
         """
         if listener is None or self._position is None:
             return self._volume, self._volume
-        return stereo_gains(self._position, listener, self.rolloff, self._volume)
+        return stereo_gains(self._position, listener, self._rolloff, self._volume)
 
     # ---- pause, fade, end --------------------------------------------------------------------
 
