@@ -307,13 +307,13 @@ class VoiceChannel:
     # ---- refilling ---------------------------------------------------------------------------
 
     def _fill(self, now: float) -> None:
+        """Queue one more chunk. A second chunk waits for the next frame, to keep this one short."""
         if self._is_fading:
             self._is_fading = self._channel.get_sound() is not None
-        while len(self._chunks) < 2 and not self._is_fading:
+        if len(self._chunks) < 2 and not self._is_fading:
             samples, end = self._next_samples(self._left_seconds(now))
-            if not samples:
-                return
-            self._queue(samples, end, now)
+            if samples:
+                self._queue(samples, end, now)
 
     def _next_samples(self, left_seconds: float) -> tuple[bytes, int]:
         """

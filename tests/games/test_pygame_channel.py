@@ -17,7 +17,7 @@ import pytest
 
 from inworld_sync import ConfigError
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.games import GameVoice, Listener, pygame as channels
+from inworld_sync.games import GameVoice, Listener, Rolloff, pygame as channels
 from inworld_sync.games.mixer_format import MixerFormat
 from inworld_sync.games.pygame import VoiceChannel
 
@@ -345,6 +345,43 @@ def test_gains_are_those_of_the_voice(open_mixer):
     before, after = samples[:moved], samples[moved + RATE_HZ // 2 :]
     assert before.max(axis=0).tolist() == pytest.approx([0, 10_000], rel=0.02, abs=1)
     assert after.max(axis=0).tolist() == pytest.approx([5_000, 0], rel=0.02, abs=1)
+    channel.close()
+
+
+def test_each_change_is_heard_while_the_queue_is_full(open_mixer):
+    """The next update sets the volume after a change of the voice, its rolloff or the listener."""
+    pipe = open_mixer()
+    voice = line_of(noise(2))
+    voice.position = (3, 0, 0)
+    channel = VoiceChannel(voice, clock=lambda: pipe.seconds)
+    frames(pipe, channel, 15)
+
+    def volume() -> float:
+        assert channel._full_until > pipe.seconds
+        channel.update()
+        return channel._channel.get_volume()
+
+    assert volume() == pytest.approx(1 / 3, abs=0.01)
+    voice.rolloff = Rolloff("none")
+    assert volume() == 1.0
+    voice.volume = 0.5
+    assert volume() == pytest.approx(0.5, abs=0.01)
+    voice.rolloff = Rolloff("inverse")
+    channel.listener = Listener(position=(1, 0, 0))
+    assert volume() == pytest.approx(0.25, abs=0.01)
+    channel.close()
+
+
+def test_a_frame_queues_one_chunk(open_mixer):
+    """At the start of a line, the second chunk is queued one frame later."""
+    pipe = open_mixer()
+    channel = VoiceChannel(line_of(noise(2)), clock=lambda: pipe.seconds)
+    counts = []
+    while len(channel._chunks) < 2:
+        frames(pipe, channel, 1)
+        counts.append(len(channel._chunks))
+
+    assert counts[-2:] == [1, 2]
     channel.close()
 
 
