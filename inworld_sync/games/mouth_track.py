@@ -141,7 +141,7 @@ class MouthTrack:
             at = bisect.bisect_right(self._starts, viseme.start_ms)
             self._visemes.insert(at, viseme)
             self._starts.insert(at, viseme.start_ms)
-            self._curves.insert(at, self._see(viseme))
+            self._curves.insert(at, self._curve(viseme))
             if at == len(self._visemes) - 1:
                 self._drop_short()
 
@@ -196,7 +196,7 @@ class MouthTrack:
                 closed[name] = weight * scale
         return closed
 
-    def _see(self, viseme: Viseme) -> _Curve:
+    def _curve(self, viseme: Viseme) -> _Curve:
         curve = _curve_of(viseme)
         start_ms, _, _, _, fall_start, fall_ms, weight = curve
         if weight > 0.0:
@@ -218,7 +218,7 @@ class MouthTrack:
             joined = attrs.evolve(first, end_ms=max(first.end_ms, last.end_ms), weight=weight)
             self._visemes[-3:] = [joined]
             self._starts[-3:] = [joined.start_ms]
-            self._curves[-3:] = [self._see(joined)]
+            self._curves[-3:] = [self._curve(joined)]
 
     # Loudness.
 

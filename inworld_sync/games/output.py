@@ -96,7 +96,9 @@ class SpeechOutput:
         failure: Always None, because a voice plays until it is closed.
         steady_seconds: For this time, only the position of the item that is heard changes, if
             nothing else happens. Meanwhile, the game need not call :meth:`advance`. It then adds
-            the time to *late_seconds*, and subtracts the time from *steady_seconds*.
+            the time to *late_seconds*, and subtracts the time from *steady_seconds*. The game does
+            this without the lock. So a change by another thread may be noticed late, but at most
+            *_STEADY_SECONDS* late.
         late_seconds: The time that was not passed to :meth:`advance` yet. Only the thread of the
             game changes this number.
     """
