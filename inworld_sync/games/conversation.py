@@ -330,7 +330,7 @@ class Conversation(GameVoice):
         """
         if self._thread.opened is not None and not self.is_over:
             self._output.stop()
-            self._forget_words()
+            self._words.forget(self._heard)
             self._thread.put_first(lambda session: session.interrupt())
 
     def close(self) -> None:
@@ -340,7 +340,7 @@ class Conversation(GameVoice):
             self._state = "closed"
         self._output.stop()
         self._output.close()
-        self._forget_words()
+        self._words.forget(self._heard)
         self._tools.close()
         if self._forgotten is not None:
             self._forgotten()
@@ -400,7 +400,7 @@ class Conversation(GameVoice):
 
     def _handle(self, event: object) -> None:
         if isinstance(event, AudioDelta):
-            self._add_words(event.item_id, event.words, event.tokens)
+            self._words.add(event.item_id, event.words, event.tokens)
             visemes, source = to_openxr((), event.phonemes)
             if visemes:
                 self._output.track(event.item_id).add_visemes(visemes, source)
@@ -415,7 +415,7 @@ class Conversation(GameVoice):
         elif isinstance(event, InputSpeechStopped):
             self.is_user_speaking = False
         elif isinstance(event, Interrupted):
-            self._forget_words()
+            self._words.forget(self._heard)
 
     def _is_idle(self) -> bool:
         # Speech that was received before the end may not have reached the output yet.

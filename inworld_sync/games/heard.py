@@ -47,6 +47,11 @@ class HeardClock:
         self._start_in = 0.0
         self._reported: float | None = None
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether the position advances with real time, up to the last frame that was read."""
+        return self._reported is not None and self._reported >= self.heard_frames
+
     def read(self, frames: int) -> None:
         """Count frames that were read."""
         latency_frames = self.latency_ms * self._rate_hz / 1000.0
@@ -106,6 +111,9 @@ class Segments:
         position: How many frames of *item* were heard.
         heard: How many frames of each item were heard. Items that were not heard are missing.
         is_speaking: Whether speech is heard at the last position passed to :meth:`reach`.
+        until: If speech is heard, the position in the output up to which *position* increases by
+            *speed* for each frame of the output.
+        speed: See *until*. It is not 1 if the speech is stretched.
     """
 
     def __init__(self) -> None:
@@ -114,6 +122,8 @@ class Segments:
         self.item: str | None = None
         self.position = 0.0
         self.is_speaking = False
+        self.until = 0.0
+        self.speed = 1.0
 
     @property
     def is_empty(self) -> bool:
@@ -133,15 +143,18 @@ class Segments:
             first = self._segments[0]
             if output_frames <= first.output_start:
                 return
-            share = (output_frames - first.output_start) / (first.output_end - first.output_start)
             self.item = first.item
+            is_inside = output_frames < first.output_end
             position = first.end
-            if share < 1.0:
-                position = first.start + share * (first.end - first.start)
+            if is_inside:
+                self.until = first.output_end
+                length = first.output_end - first.output_start
+                self.speed = speed = (first.end - first.start) / length
+                position = first.start + speed * (output_frames - first.output_start)
             self.position = self.heard[first.item] = position
             if len(self.heard) > _MAX_ITEMS:
                 del self.heard[next(iter(self.heard))]
-            if share < 1.0:
+            if is_inside:
                 self.is_speaking = True
                 return
             self._segments.popleft()

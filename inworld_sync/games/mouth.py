@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.games.mouth_track import DEFAULT_LEAD_MS, MouthSource, MouthTrack
-from inworld_sync.games.shapes import VISEMES, jaw_of, shape_weights, strongest_shape
+from inworld_sync.games.mouth_track import DEFAULT_LEAD_MS, MouthSource, MouthTrack, with_rest
+from inworld_sync.games.shapes import jaw_of, shape_weights, strongest_shape
 
 __all__ = ["Mouth"]
 
@@ -28,9 +28,9 @@ class Mouth:
         # The speech that was heard last, and the position in this speech.
         self._track: MouthTrack | None = None
         self._position_ms = 0.0
-        # The weights of the visemes. None means that no caller has read them in this frame.
-        self._weights: dict[str, float] | None = dict.fromkeys(VISEMES, 0.0)
-        self._weights["sil"] = 1.0
+        # The weights of the visemes that are not 0, without "sil". None means that no caller has
+        # read them in this frame.
+        self._weights: dict[str, float] | None = {}
         self._closing_from: dict[str, float] | None = None
         self._closing_ms = 0.0
 
@@ -62,10 +62,7 @@ class Mouth:
     @property
     def openness(self) -> float:
         """How far the jaw is open, 0 to 1, for a mouth that has only one movement."""
-        if self._weights is not None or self._track is None:
-            return jaw_of(self._visemes())
-        self._track.lead_ms = self._lead_ms
-        return jaw_of(self._track.shown_at(self._position_ms))
+        return jaw_of(self._shown())
 
     def weights(self, shapes: str = "openxr") -> dict[str, float]:
         """
@@ -78,8 +75,8 @@ class Mouth:
         Raises:
             ConfigError: The set is unknown.
         """
-        weights = self._visemes()
-        return dict(weights) if shapes == "openxr" else shape_weights(weights, shapes)
+        weights = with_rest(self._shown())
+        return weights if shapes == "openxr" else shape_weights(weights, shapes)
 
     def shape(self, shapes: str = "rhubarb") -> str:
         """
@@ -92,7 +89,7 @@ class Mouth:
         Raises:
             ConfigError: The set is unknown.
         """
-        return strongest_shape(self._visemes(), shapes)
+        return strongest_shape(self._shown(), shapes)
 
     # The voice calls the following methods.
 
@@ -106,23 +103,26 @@ class Mouth:
     def _close(self, dt_ms: float) -> None:
         """Close the mouth further, because no speech is heard."""
         if self._closing_from is None:
-            weights = self._visemes()
-            if weights["sil"] >= 1.0:
+            shown = self._shown()
+            if not shown:
                 return
-            self._closing_from, self._closing_ms = weights, 0.0
+            self._closing_from, self._closing_ms = shown, 0.0
         self._closing_ms += dt_ms
-        left = max(0.0, 1.0 - self._closing_ms / _CLOSING_MS)
-        weights = {name: weight * left for name, weight in self._closing_from.items()}
-        weights["sil"] = 1.0 - sum(weight for name, weight in weights.items() if name != "sil")
-        self._weights = weights
-        if left == 0.0:
-            self._closing_from = None
+        left = 1.0 - self._closing_ms / _CLOSING_MS
+        if left > 0.0:
+            self._weights = {name: weight * left for name, weight in self._closing_from.items()}
+        else:
+            self._weights, self._closing_from = {}, None
 
-    def _visemes(self) -> dict[str, float]:
-        """Return the weights of the visemes. They are computed at most once in each frame."""
+    def _shown(self) -> dict[str, float]:
+        """
+        Return the weights of the visemes that are not 0, without ``sil``.
+
+        The weights are computed at most once in each frame. The caller must not change them.
+        """
         weights = self._weights
         if weights is None:
             assert self._track is not None
             self._track.lead_ms = self._lead_ms
-            weights = self._weights = self._track.weights_at(self._position_ms)
+            weights = self._weights = self._track.shown_at(self._position_ms)
         return weights

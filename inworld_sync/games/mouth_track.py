@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -22,7 +22,7 @@ from inworld_sync.audio.meter import measure
 from inworld_sync.games.shapes import CLOSED_VISEMES, VISEMES, viseme_of
 from inworld_sync.models.tts import Phoneme, Viseme
 
-__all__ = ["DEFAULT_LEAD_MS", "MouthSource", "MouthTrack", "to_openxr"]
+__all__ = ["DEFAULT_LEAD_MS", "MouthSource", "MouthTrack", "to_openxr", "with_rest"]
 
 MouthSource: TypeAlias = Literal["service", "phonemes", "loudness", "none"]
 
@@ -38,8 +38,6 @@ _SHORTEST_CLOSED_MS: Final = 34.0
 # Between two equal vowels, a movement of the tongue that is shorter than this is not visible.
 _DROPPED_MS: Final = 40.0
 _TONGUE: Final = frozenset({"DD", "kk", "SS", "nn"})
-# After its end, a viseme may be visible for at most this time.
-_AFTER_MS: Final = _FALL_MS + _SHORTEST_MS
 
 _BLOCK_MS: Final = 20
 # The loudness at which the mouth begins to open, and the loudness at which it is widest.
@@ -82,6 +80,24 @@ def _converted(name: str, symbol: str, timed: Phoneme | Viseme) -> Viseme:
     return Viseme(viseme, timed.start_ms, timed.end_ms, weight)
 
 
+# How much of a viseme is visible: the start, the name, whether the lips are closed, the end of the
+# rise, the start of the fall, the length of the fall, and the highest weight. All times are in
+# milliseconds. The times of open shapes do not contain the lead.
+_Curve: TypeAlias = tuple[float, str, bool, float, float, float, float]
+
+
+def _curve_of(viseme: Viseme) -> _Curve:
+    start_ms, name = viseme.start_ms, viseme.name
+    weight = 0.0 if name == "sil" else min(max(viseme.weight, 0.0), 1.0)
+    if name in CLOSED_VISEMES:
+        fall_start = max(viseme.end_ms, start_ms + _SHORTEST_CLOSED_MS)
+        return start_ms, name, True, start_ms, fall_start, _CLOSED_FALL_MS, weight
+    rise_end = start_ms + _RISE_MS / 2.0
+    shown_until = max(viseme.end_ms, start_ms + _SHORTEST_MS)
+    fall_start = max(rise_end, shown_until - _FALL_MS / 2.0)
+    return start_ms, name, False, rise_end, fall_start, _FALL_MS, weight
+
+
 class MouthTrack:
     """
     The mouth shapes of one item of speech.
@@ -97,7 +113,9 @@ class MouthTrack:
         self._source: MouthSource = "none"
         self._visemes: list[Viseme] = []
         self._starts: list[float] = []
-        self._longest_ms = 0.0
+        self._curves: list[_Curve] = []
+        # After its start, a viseme is visible for at most this time.
+        self._visible_ms = 0.0
         self._block_bytes = sample_rate_hz * _BLOCK_MS // 1000 * 2
         self._rest = b""
         # For each block of 20 ms: how far the mouth is open, and the factor for the weights.
@@ -120,10 +138,10 @@ class MouthTrack:
         """Add visemes with the names of OpenXR."""
         for viseme in visemes:
             self._source = source
-            self._longest_ms = max(self._longest_ms, viseme.end_ms - viseme.start_ms)
             at = bisect.bisect_right(self._starts, viseme.start_ms)
             self._visemes.insert(at, viseme)
             self._starts.insert(at, viseme.start_ms)
+            self._curves.insert(at, self._curve(viseme))
             if at == len(self._visemes) - 1:
                 self._drop_short()
 
@@ -137,55 +155,53 @@ class MouthTrack:
 
     def weights_at(self, position_ms: float) -> dict[str, float]:
         """Return the weights of the OpenXR visemes. The sum of the weights is 1."""
-        weights = dict.fromkeys(VISEMES, 0.0)
-        weights.update(self.shown_at(position_ms))
-        weights["sil"] = max(0.0, 1.0 - sum(weights.values()))
-        return weights
+        return with_rest(self.shown_at(position_ms))
 
     def shown_at(self, position_ms: float) -> dict[str, float]:
         """Return the weights of the OpenXR visemes that are not 0, without ``sil``."""
         if self._source == "none":
-            return {"aa": _WIDEST * _interpolated(self._openness, position_ms, 0.0)}
+            weight = _WIDEST * _interpolated(self._openness, position_ms, 0.0)
+            return {"aa": weight} if weight > 0.0 else {}
+        # A game calls this method in each frame, when the caches of the CPU are cold. So the method
+        # calls few other functions.
+        led_ms = position_ms + self.lead_ms
+        first_ms = position_ms - self._visible_ms
         closed: dict[str, float] = {}
-        open_shapes: dict[str, float] = {}
-        first_ms = position_ms - self._longest_ms - _AFTER_MS
-        last = bisect.bisect_left(self._starts, position_ms + self.lead_ms + _RISE_MS)
-        for at in range(last - 1, -1, -1):
-            viseme = self._visemes[at]
-            if viseme.start_ms < first_ms:
+        opened: dict[str, float] = {}
+        curves = self._curves
+        at = bisect.bisect_left(self._starts, led_ms + _RISE_MS)
+        while at > 0:
+            at -= 1
+            start_ms, name, is_closed, rise_end, fall_start, fall_ms, weight = curves[at]
+            if start_ms < first_ms:
                 break
-            weight = self._envelope(viseme, position_ms) * min(max(viseme.weight, 0.0), 1.0)
-            if weight > 0.0 and viseme.name != "sil":
-                kind = closed if viseme.name in CLOSED_VISEMES else open_shapes
-                kind[viseme.name] = max(kind.get(viseme.name, 0.0), weight)
-        shown: dict[str, float] = {}
+            here_ms = position_ms if is_closed else led_ms
+            if here_ms < rise_end:
+                weight *= 1.0 - (rise_end - here_ms) / _RISE_MS
+            elif here_ms > fall_start:
+                weight *= 1.0 - (here_ms - fall_start) / fall_ms
+            if weight > 0.0:
+                kind = closed if is_closed else opened
+                if weight > kind.get(name, 0.0):
+                    kind[name] = weight
         room = 1.0
         for name, weight in closed.items():
-            shown[name] = min(weight, room)
-            room -= shown[name]
-        if open_shapes:
-            total = sum(open_shapes.values())
+            closed[name] = weight = min(weight, room)
+            room -= weight
+        if opened:
             # Closed lips leave less room for open shapes, so a "p" closes the mouth completely.
-            scale = min(1.0, room / total) * _interpolated(self._factors, position_ms, 1.0)
-            for name, weight in open_shapes.items():
-                shown[name] = weight * scale
-        return shown
+            scale = min(1.0, room / sum(opened.values()))
+            scale *= _interpolated(self._factors, position_ms, 1.0)
+            for name, weight in opened.items():
+                closed[name] = weight * scale
+        return closed
 
-    def _envelope(self, viseme: Viseme, position_ms: float) -> float:
-        """Return how much of a shape the mouth shows at a position, 0 to 1."""
-        start_ms, end_ms = viseme.start_ms, viseme.end_ms
-        if viseme.name in CLOSED_VISEMES:
-            rise_end = start_ms
-            fall_start = max(end_ms, start_ms + _SHORTEST_CLOSED_MS)
-            fall_ms = _CLOSED_FALL_MS
-        else:
-            rise_end = start_ms - self.lead_ms + _RISE_MS / 2.0
-            shown_until = max(end_ms, start_ms + _SHORTEST_MS)
-            fall_start = max(rise_end, shown_until - self.lead_ms - _FALL_MS / 2.0)
-            fall_ms = _FALL_MS
-        if position_ms < rise_end:
-            return max(0.0, 1.0 - (rise_end - position_ms) / _RISE_MS)
-        return min(1.0, max(0.0, 1.0 - (position_ms - fall_start) / fall_ms))
+    def _curve(self, viseme: Viseme) -> _Curve:
+        curve = _curve_of(viseme)
+        start_ms, _, _, _, fall_start, fall_ms, weight = curve
+        if weight > 0.0:
+            self._visible_ms = max(self._visible_ms, fall_start + fall_ms - start_ms)
+        return curve
 
     def _drop_short(self) -> None:
         """Drop a short movement of the tongue between the last two vowels, if both are equal."""
@@ -200,9 +216,9 @@ class MouthTrack:
         ):
             weight = max(first.weight, last.weight)
             joined = attrs.evolve(first, end_ms=max(first.end_ms, last.end_ms), weight=weight)
-            self._longest_ms = max(self._longest_ms, joined.end_ms - joined.start_ms)
             self._visemes[-3:] = [joined]
             self._starts[-3:] = [joined.start_ms]
+            self._curves[-3:] = [self._curve(joined)]
 
     # Loudness.
 
@@ -216,6 +232,14 @@ class MouthTrack:
         smoothed = amplitude if not self._factors else (amplitude + 2.0 * self._factors[-1]) / 3.0
         self._factors.append(max(smoothed, _QUIET_FACTOR))
         self._openness.append(before + share * (wanted - before))
+
+
+def with_rest(shown: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights of all OpenXR visemes. The weight of ``sil`` makes the sum 1."""
+    weights = dict.fromkeys(VISEMES, 0.0)
+    weights.update(shown)
+    weights["sil"] = max(0.0, 1.0 - sum(shown.values()))
+    return weights
 
 
 def _interpolated(values: Sequence[float], position_ms: float, missing: float) -> float:

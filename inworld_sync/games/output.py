@@ -46,6 +46,9 @@ _LOOK_SECONDS = 0.02
 # this time, because the engine usually reads the next block soon.
 _BETWEEN_SECONDS = 0.05
 
+# The longest time between two calls of advance(), so that what other threads do is noticed soon.
+_STEADY_SECONDS = 0.05
+
 
 @attrs.define(eq=False)
 class _Item:
@@ -67,13 +70,17 @@ class HeardItem:
         name: The name of the item; None before the first item.
         position_ms: The position in the item. It is negative if the item has been read, but is not
             heard yet.
+        heard_ms: How many milliseconds of the item were heard.
+        ms_per_second: By how many milliseconds the position increases in a second of real time.
         track: The mouth shapes of the item; None if no speech is heard now, and the device has no
             speech that will be heard next.
     """
 
-    name: str | None
-    position_ms: float
-    track: MouthTrack | None
+    name: str | None = None
+    position_ms: float = 0.0
+    heard_ms: float = 0.0
+    ms_per_second: float = 1000.0
+    track: MouthTrack | None = None
 
 
 class SpeechOutput:
@@ -87,17 +94,25 @@ class SpeechOutput:
     Attributes:
         drops: How many times the output dropped speech that was read, but not yet heard.
         failure: Always None, because a voice plays until it is closed.
+        steady_seconds: For this time, only the position of the item that is heard changes, if
+            nothing else happens. Meanwhile, the game need not call :meth:`advance`. It then adds
+            the time to *late_seconds*, and subtracts the time from *steady_seconds*. The game does
+            this without the lock. So a change by another thread may be noticed late, but at most
+            *_STEADY_SECONDS* late.
+        late_seconds: The time that was not passed to :meth:`advance` yet. Only the thread of the
+            game changes this number.
     """
 
     def __init__(self, sample_rate_hz: int, latency_ms: float) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.drops = 0
         self.failure: InworldError | None = None
+        self.steady_seconds = self.late_seconds = 0.0
         self._playout = Playout(sample_rate_hz, capacity_ms=_CAPACITY_MS)
         self._lock = Condition()
         self._clock = HeardClock(sample_rate_hz, latency_ms)
         self._segments = Segments()
-        self._heard = HeardItem(None, 0.0, None)
+        self._heard = HeardItem()
         # The items that were pushed since the last clear, in order. _unread has only the items that
         # the engine has not read completely.
         self._items: dict[str, _Item] = {}
@@ -195,24 +210,35 @@ class SpeechOutput:
         """
         with self._lock:
             clock, segments = self._clock, self._segments
+            seconds += self.late_seconds
+            self.late_seconds = self.steady_seconds = 0.0
             clock.advance(seconds)
             segments.reach(clock.heard_frames)
             name, position = segments.item, segments.position
+            heard_frames = position
             track = None
-            # If the latency is 0, all audio that was read has been heard, but more may follow soon.
-            self._dry_seconds = self._dry_seconds + seconds if segments.is_empty else 0.0
-            self._is_speaking = segments.is_speaking or (
-                self._dry_seconds < _BETWEEN_SECONDS and name in self._unread
-            )
+            if segments.is_speaking:
+                self._dry_seconds = 0.0
+                self._is_speaking = True
+            else:
+                # If the latency is 0, all audio that was read has been heard, but more may follow
+                # soon.
+                self._dry_seconds = self._dry_seconds + seconds if segments.is_empty else 0.0
+                self._is_speaking = self._dry_seconds < _BETWEEN_SECONDS and name in self._unread
             if self._is_speaking:
-                if name is not None:
-                    track = self._tracks.get(name)
+                track = self._tracks.get(name or "")
             elif (upcoming := segments.upcoming(clock.heard_frames)) is not None:
                 name, position = upcoming
+                heard_frames = segments.heard.get(name, 0.0)
                 track = self._tracks.get(name)
-        heard = self._heard
+            if segments.is_speaking and track is not None and clock.is_steady:
+                left_frames = segments.until - clock.heard_frames
+                self.steady_seconds = min(left_frames / self.sample_rate_hz, _STEADY_SECONDS)
+        heard, rate = self._heard, 1000.0 / self.sample_rate_hz
         heard.name, heard.track = name, track
-        heard.position_ms = position * 1000.0 / self.sample_rate_hz
+        heard.position_ms = position * rate
+        heard.heard_ms = heard_frames * rate
+        heard.ms_per_second = segments.speed * 1000.0
         return heard
 
     def heard_ms(self, item_id: str) -> float:
@@ -282,18 +308,21 @@ class SpeechOutput:
         """Set the number of frames that the device has played or dropped since the first read."""
         with self._lock:
             self._clock.report(frames)
+            self.late_seconds = self.steady_seconds = 0.0
 
     def pause(self, *, is_paused: bool) -> None:
         """Pause the speech, or continue."""
         with self._lock:
             # The playout fades out at a pause. If no speech was read recently, there is nothing to
             # fade out, so reads return silence at once.
+            self.steady_seconds = 0.0
             self._is_held = is_paused and (self._is_held or self._is_dry)
             (self._playout.pause if is_paused else self._playout.resume)()
 
     def fade_out(self, duration_ms: float) -> None:
         """Reduce the volume to 0 in the audio that is read from now on."""
         with self._lock:
+            self.steady_seconds = 0.0
             if not self._fade_frames:
                 frames = max(1, round(duration_ms * self.sample_rate_hz / 1000.0))
                 self._fade_frames = self._fade_left = frames
@@ -415,6 +444,10 @@ class SpeechOutput:
 
     def _drop(self) -> dict[str, int]:
         """Drop all audio. Return how many samples of each item were heard, at the item's rate."""
+        # The game adds late_seconds again in its next advance(). This changes nothing, because the
+        # position is then at the end of all reads.
+        self._clock.advance(self.late_seconds)
+        self.steady_seconds = 0.0
         self._segments.reach(self._clock.heard_frames)
         heard = {
             name: round(self._segments.heard.get(name, 0.0) * item.from_hz / self.sample_rate_hz)

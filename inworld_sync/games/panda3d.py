@@ -25,6 +25,9 @@ from inworld_sync.games.voice import GameVoice, require_range
 
 __all__ = ["Actor", "Joint", "MorphMouth", "SoundManager", "VoiceSound"]
 
+# A slider has one of this many positions above 0.
+_LEVELS: Final = 256
+
 # The sound gets more audio when this share of its buffer is free.
 _FREE_SHARE = 1 / 4
 
@@ -58,8 +61,8 @@ class Actor(Protocol):
         """List the joints and sliders of a part."""
         ...
 
-    def control_joint(self, node: None, part: str, joint: str, /) -> object:
-        """Return the node that controls a joint or slider."""
+    def control_joint(self, node: object, part: str, joint: str, /) -> object:
+        """Let a node control a joint or slider."""
 
 
 class VoiceSound:
@@ -81,7 +84,7 @@ class VoiceSound:
             manager. If *positional* is False, only the volume of the voice counts.
         buffer_ms: How many milliseconds of audio wait in OpenAL, 50 to 1000. This buffer is filled
             again when a quarter of it is free. So three quarters of this time must be longer than
-            the longest frame of the game.
+            the longest frame of the game. An interruption does not wait for this buffer.
         latency_ms: The time from OpenAL to the loudspeaker, 0 to 1000 ms. The mouth and the words
             are delayed by this time.
 
@@ -103,7 +106,7 @@ class VoiceSound:
         manager: SoundManager,
         *,
         positional: bool = False,
-        buffer_ms: float = 200.0,
+        buffer_ms: float = 400.0,
         latency_ms: float = 40.0,
     ) -> None:
         require_range("buffer_ms", buffer_ms, 50, 1000, " ms")
@@ -128,6 +131,8 @@ class VoiceSound:
         # The sound that plays now, and the object from which the sound reads its audio.
         self._sound: Any = None
         self._audio: Any = None
+        # The value of _changes of the voice when the sound was placed.
+        self._changes = -1
         # The volume and the position of the sound.
         self._placed: tuple[float, Position | None] | None = None
         # The previous sound; None after OpenAL has played the last sample of this sound.
@@ -156,10 +161,14 @@ class VoiceSound:
         if self._is_closed:
             return
         now = time.monotonic()
-        if now < self._full_until and self.voice.drops == self._drops and not self.voice.is_paused:
+        voice = self.voice
+        if now < self._full_until and voice.drops == self._drops:
             # The buffer is full, and the voice counts the time since the last report.
-            self._place()
-            return
+            if voice._changes == self._changes:  # noqa: SLF001 - not for users
+                return
+            if not voice.is_paused:
+                self._place()
+                return
         if self.voice.drops != self._drops:
             self._drops = self.voice.drops
             self._drop(now)
@@ -265,6 +274,7 @@ class VoiceSound:
 
     def _place(self) -> None:
         """Set the volume and the position of the sound, if they have changed."""
+        self._changes = self.voice._changes  # noqa: SLF001 - not for users
         volume, position = self.voice.volume, self.voice.position
         if self._sound is None or self._placed == (volume, position):
             return
@@ -328,28 +338,45 @@ class MorphMouth:
     ) -> None:
         found = {joint.get_name() for joint in actor.get_joints(part)}
         wanted = {shape: (names or {}).get(shape, shape) for shape in mouth.weights(shapes)}
-        self._mouth = mouth
-        self._shapes = shapes
-        # The weight that each slider has now.
-        self._weights: dict[str, float] = {}
-        self._nodes: dict[str, Any] = {
-            shape: actor.control_joint(None, part, slider)
-            for shape, slider in wanted.items()
-            if slider in found
-        }
-        if not self._nodes:
+        sliders = {shape: slider for shape, slider in wanted.items() if slider in found}
+        if not sliders:
             raise ConfigError(
                 f"part {part!r} of the actor has none of the sliders "
                 f"{', '.join(wanted.values())}; it has {', '.join(sorted(found)) or 'no sliders'}. "
                 "Pass names= with the names of your sliders, or another set of shapes"
             )
-        self.sliders: Final = tuple(wanted[shape] for shape in self._nodes)
+        self.sliders: Final = tuple(sliders.values())
+        self._mouth = mouth
+        self._shapes = shapes
+        # Only "sil" is not a shape that _shown() of the mouth returns.
+        self._is_plain = shapes == "openxr" and "sil" not in sliders
+        # The value of a slider is the x coordinate of a node. These nodes are not in the scene, so
+        # that a change does not concern the nodes above. The states are made here, because a new
+        # state in each frame would take longer.
+        core = import_module("panda3d.core")
+        make_state = core.TransformState.make_pos
+        self._states = [make_state((level / _LEVELS, 0.0, 0.0)) for level in range(_LEVELS + 1)]
+        self._nodes: dict[str, Any] = {}
+        for shape, slider in sliders.items():
+            self._nodes[shape] = core.PandaNode(slider)
+            actor.control_joint(core.NodePath(self._nodes[shape]), part, slider)
+        # The levels of the sliders that are not at 0.
+        self._moved: dict[str, int] = {}
 
     def update(self) -> None:
-        """Set each slider to the weight of its shape, 0 to 1."""
-        weights = self._mouth.weights(self._shapes)
-        for shape, node in self._nodes.items():
-            weight = weights[shape]
-            if weight != self._weights.get(shape):
-                self._weights[shape] = weight
-                node.set_x(weight)
+        """Set each slider to the weight of its shape, 0 to 1, in steps of 1/256."""
+        weights = (
+            self._mouth._shown()  # noqa: SLF001 - not for users
+            if self._is_plain
+            else self._mouth.weights(self._shapes)
+        )
+        nodes, moved = self._nodes, {}
+        for shape, weight in weights.items():
+            level = round(weight * _LEVELS)
+            if level and shape in nodes:
+                moved[shape] = level
+                if self._moved.pop(shape, 0) != level:
+                    nodes[shape].set_transform(self._states[level])
+        for shape in self._moved:
+            nodes[shape].set_transform(self._states[0])
+        self._moved = moved

@@ -178,6 +178,9 @@ class VoiceChannel:
         # resampler has returned.
         self._resampled_from = self._resampled = 0
         self._paused_at = 0.0
+        # The value of _changes of the voice, and the listener, when the volume was set.
+        self._changes = -1
+        self._heard_by = self.listener
         # The volume of the channel, the factors for the samples of the next chunk, and the factors
         # at the end of the last chunk.
         self._gains: Gains | None = None
@@ -198,13 +201,18 @@ class VoiceChannel:
         """
         if self._is_closed:
             return
-        now = self._clock()
-        if now < self._full_until and self.voice.drops == self._drops and not self.voice.is_paused:
+        now, voice = self._clock(), self.voice
+        if now < self._full_until and voice.drops == self._drops:
             # There is nothing to refill, and the voice counts the time since the last report.
-            if self.voice.gains(self.listener) != self._gains and self._is_mixer_ready():
-                self._set_volume()
-            self._called = now
-            return
+            is_unchanged = voice._changes == self._changes  # noqa: SLF001 - not for users
+            if is_unchanged and self.listener is self._heard_by:
+                self._called = now
+                return
+            if not voice.is_paused:
+                if self._is_mixer_ready():
+                    self._set_volume()
+                self._called = now
+                return
         if not self._is_mixer_ready():
             return
         if self.voice.drops != self._drops:
@@ -299,13 +307,13 @@ class VoiceChannel:
     # ---- refilling ---------------------------------------------------------------------------
 
     def _fill(self, now: float) -> None:
+        """Queue one more chunk. A second chunk waits for the next frame, to keep this one short."""
         if self._is_fading:
             self._is_fading = self._channel.get_sound() is not None
-        while len(self._chunks) < 2 and not self._is_fading:
+        if len(self._chunks) < 2 and not self._is_fading:
             samples, end = self._next_samples(self._left_seconds(now))
-            if not samples:
-                return
-            self._queue(samples, end, now)
+            if samples:
+                self._queue(samples, end, now)
 
     def _next_samples(self, left_seconds: float) -> tuple[bytes, int]:
         """
@@ -370,6 +378,8 @@ class VoiceChannel:
         The volume of a channel is at most 1, and the panning of a channel ends with each sound. So
         the factors for the samples contain the panning, and a volume above 1.
         """
+        self._changes = self.voice._changes  # noqa: SLF001
+        self._heard_by = self.listener
         gains = self.voice.gains(self.listener)
         if gains == self._gains:
             return
@@ -440,9 +450,12 @@ class VoiceChannel:
             return False
         # A mixer that was opened again may have fewer channels, and pygame does not check whether a
         # channel exists.
-        if opened != self._opened or self.channel >= self._mixer.get_num_channels():
+        count = self._mixer.get_num_channels()
+        if opened != self._opened or self.channel >= count:
             self._forget()
             self._open_format()
+        elif count < _needed_channels():
+            _reserve(self._mixer)
         return True
 
 
@@ -466,10 +479,15 @@ def _choose(mixer: ModuleType, channel: int | None) -> int:
     return channel
 
 
+def _needed_channels() -> int:
+    """Return how many channels the mixer needs for voices and other sounds."""
+    return max(_reserved) + 1 + _OTHER_CHANNELS if _reserved else 0
+
+
 def _reserve(mixer: ModuleType) -> None:
     """Reserve the channels again, because a newly opened mixer has no reserved channels."""
     if _reserved:
-        count = max(_reserved) + 1
-        if mixer.get_num_channels() < count + _OTHER_CHANNELS:
-            mixer.set_num_channels(count + _OTHER_CHANNELS)
-        mixer.set_reserved(count)
+        needed = _needed_channels()
+        if mixer.get_num_channels() < needed:
+            mixer.set_num_channels(needed)
+        mixer.set_reserved(needed - _OTHER_CHANNELS)

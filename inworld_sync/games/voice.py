@@ -19,10 +19,9 @@ from inworld_sync.errors import ConfigError, InworldError
 from inworld_sync.games.mouth import Mouth
 from inworld_sync.games.output import HeardItem, SpeechOutput, ramped
 from inworld_sync.games.spatial import Listener, Position, Rolloff, require_position, stereo_gains
+from inworld_sync.games.spoken_words import SpokenWords
 from inworld_sync.models.checks import require_finite, require_whole
 from inworld_sync.models.tts import WordTime
-from inworld_sync.models.words import text_of_tokens, text_until
-from inworld_sync.sessions.cues import Cues
 from inworld_sync.sessions.event_stream import require_callable
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ _SAMPLE_BYTES = 2
 # A minute at 48 kHz.
 _MAX_READ_FRAMES = 2_880_000
 _FADE_PATIENCE_SECONDS = 1.0
-# The words of this many items are kept.
-_MAX_ITEMS = 64
 
 
 def require_range(name: str, value: float, least: float, most: float, unit: str = "") -> float:
@@ -50,20 +47,6 @@ def require_range(name: str, value: float, least: float, most: float, unit: str 
     if not least <= value <= most:
         raise ConfigError(f"{name} must be {least:g} to {most:g}{unit}, got {value!r}")
     return float(value)
-
-
-class _ItemWords:
-    """The words of one item of speech."""
-
-    def __init__(self) -> None:
-        self.cues: Cues[WordTime] = Cues()
-        self.tokens: list[str] = []
-
-    def add(self, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
-        """Add words with their times, and the tokens of the text that has these words."""
-        found = tuple(words)
-        self.cues.add(found)
-        self.tokens += list(tokens) or [word.text for word in found]
 
 
 class GameVoice:
@@ -91,13 +74,13 @@ class GameVoice:
         require_whole("sample_rate_hz", sample_rate_hz, 8000, 48000, " Hz")
         latency_ms = require_range("latency_ms", latency_ms, 0, _MAX_LATENCY_MS, " ms")
         self.mouth = Mouth()
-        self.rolloff = Rolloff()
+        self._rolloff = Rolloff()
         self.handler_errors = 0
         self._volume = 1.0
         self._position: Position | None = None
         self._output = SpeechOutput(sample_rate_hz, latency_ms)
-        self._words: dict[str, _ItemWords] = {}
-        self._heard = HeardItem(None, 0.0, None)
+        self._words = SpokenWords(self._output)
+        self._heard = HeardItem()
         self._on_word: list[Callable[[WordTime], object]] = []
         self._on_end: list[Callable[[], object]] = []
         self._calls: deque[Callable[[], object]] = deque()
@@ -105,6 +88,9 @@ class GameVoice:
         self._is_paused = False
         self._time_scale = 1.0
         self._gains: tuple[float, float] | None = None
+        # How often the game has changed the volume, the position, the rolloff or the pause. An
+        # adapter compares this number in each frame, because to read all of them takes longer.
+        self._changes = 0
         # Seconds until a fade counts as complete, even if the engine reads no more audio.
         self._fade_seconds: float | None = None
 
@@ -192,10 +178,19 @@ class GameVoice:
             require_range("budget_ms", budget_ms, 0, math.inf)
         until = time.perf_counter() + budget_ms / 1000.0
         processed = 0
+        output, heard = self._output, self._heard
         while self._handle_next():
             processed += 1
+            output.steady_seconds = 0.0
             if time.perf_counter() >= until:
                 break
+        if dt < output.steady_seconds and heard.track is not None:
+            # In most frames, only the position in the speech changes.
+            output.steady_seconds -= dt
+            output.late_seconds += dt
+            heard.heard_ms = heard.position_ms = heard.position_ms + dt * heard.ms_per_second
+            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001 - not for users
+            return processed
         if self._fade_seconds is not None:
             self._fade_seconds -= dt
             if not self._output.is_fading:  # the speech was stopped before the end of the fade
@@ -203,10 +198,14 @@ class GameVoice:
             elif self._output.has_faded or self._fade_seconds <= 0.0:
                 self._fade_seconds = None
                 self.cancel()
-        self._heard = heard = self._output.advance(dt)
-        self._reach_words()
+        self._heard = heard = output.advance(dt)
+        for word in self._words.reach(heard):
+            self._calls.extend(self._call_of(handler, word) for handler in self._on_word)
         if heard.track is not None:
-            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001 - not for users
+            self.mouth._follow(heard.track, heard.position_ms)  # noqa: SLF001
+            quiet_ms = self._words.quiet_until_ms - heard.heard_ms
+            if quiet_ms < output.steady_seconds * heard.ms_per_second:
+                output.steady_seconds = quiet_ms / heard.ms_per_second
         else:
             self.mouth._close(dt * 1000.0)  # noqa: SLF001
         if self._after_update() and not self._has_ended:
@@ -217,6 +216,8 @@ class GameVoice:
             processed += 1
             if time.perf_counter() >= until:
                 break
+        if self._calls or self._fade_seconds is not None:
+            output.steady_seconds = 0.0
         return processed
 
     def on_word(self, handler: Callable[[WordTime], object]) -> Callable[[WordTime], object]:
@@ -249,17 +250,12 @@ class GameVoice:
     @property
     def word(self) -> WordTime | None:
         """The word that is heard now; None between words."""
-        words = self._words_of_now()
-        return None if words is None else words.cues.at(self._heard.position_ms)
+        return self._words.at(self._heard)
 
     @property
     def heard_text(self) -> str:
         """The text of the present item of speech up to the last word that was heard."""
-        words = self._words_of_now()
-        if words is None:
-            return ""
-        heard = [word.text for word in words.cues.before(self._heard.position_ms)]
-        return text_until(text_of_tokens(words.tokens), heard)
+        return self._words.text(self._heard)
 
     # ---- audio for the engine ----------------------------------------------------------------
 
@@ -357,6 +353,7 @@ class GameVoice:
     @volume.setter
     def volume(self, value: float) -> None:
         self._volume = require_range("volume", value, 0, _MAX_VOLUME)
+        self._changes += 1
 
     @property
     def position(self) -> Position | None:
@@ -366,6 +363,19 @@ class GameVoice:
     @position.setter
     def position(self, value: Iterable[float] | None) -> None:
         self._position = None if value is None else require_position("position", value)
+        self._changes += 1
+
+    @property
+    def rolloff(self) -> Rolloff:
+        """How the voice becomes quieter with the distance."""
+        return self._rolloff
+
+    @rolloff.setter
+    def rolloff(self, value: Rolloff) -> None:
+        if not isinstance(value, Rolloff):
+            raise ConfigError(f"rolloff must be a Rolloff, got {type(value).__name__}")
+        self._rolloff = value
+        self._changes += 1
 
     def gains(self, listener: Listener | None = None) -> tuple[float, float]:
         """
@@ -376,7 +386,7 @@ class GameVoice:
         """
         if listener is None or self._position is None:
             return self._volume, self._volume
-        return stereo_gains(self._position, listener, self.rolloff, self._volume)
+        return stereo_gains(self._position, listener, self._rolloff, self._volume)
 
     # ---- pause, fade, end --------------------------------------------------------------------
 
@@ -388,12 +398,12 @@ class GameVoice:
     def pause(self) -> None:
         """Stop speaking until :meth:`resume`. Audio that arrives meanwhile is kept."""
         self._is_paused = True
-        self._output.pause(is_paused=True)
+        self._set_paused()
 
     def resume(self) -> None:
         """Continue after :meth:`pause`."""
         self._is_paused = False
-        self._output.pause(is_paused=self.is_paused)
+        self._set_paused()
 
     @property
     def time_scale(self) -> float:
@@ -407,7 +417,7 @@ class GameVoice:
     @time_scale.setter
     def time_scale(self, value: float) -> None:
         self._time_scale = require_range("time_scale", value, 0, 1e6)
-        self._output.pause(is_paused=self.is_paused)
+        self._set_paused()
 
     def fade_out(self, duration_ms: float = 300.0) -> None:
         """
@@ -463,32 +473,12 @@ class GameVoice:
         """Change the state after the position has moved. Return :attr:`is_over`."""
         return self.is_over
 
-    def _add_words(self, item: str, words: Iterable[WordTime], tokens: Iterable[str]) -> None:
-        self._words.setdefault(item, _ItemWords()).add(words, tokens)
-        if len(self._words) > _MAX_ITEMS:
-            # Words may arrive after their speech was dropped, and are then never heard. So the
-            # oldest words are removed.
-            del self._words[next(iter(self._words))]
-
-    def _forget_words(self) -> None:
-        """Forget the words of speech that was dropped, except the words of the present item."""
-        now = self._heard.name
-        self._words = {name: words for name, words in self._words.items() if name == now}
+    def _set_paused(self) -> None:
+        self._output.pause(is_paused=self.is_paused)
+        self._changes += 1
 
     def _call_of(self, handler: Callable[[_T], object], value: _T) -> Callable[[], object]:
         return lambda: handler(value)
-
-    def _words_of_now(self) -> _ItemWords | None:
-        return None if self._heard.name is None else self._words.get(self._heard.name)
-
-    def _reach_words(self) -> None:
-        for name, words in list(self._words.items()):
-            heard_ms = self._output.heard_ms(name)
-            if heard_ms > words.cues.next_ms:
-                for word in words.cues.reach(heard_ms):
-                    self._calls.extend(self._call_of(handler, word) for handler in self._on_word)
-            if heard_ms and name != self._heard.name and self._output.is_heard(name):
-                del self._words[name]
 
     def _run(self, call: Callable[[], object]) -> None:
         try:

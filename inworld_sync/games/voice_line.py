@@ -170,7 +170,7 @@ class VoiceLine(GameVoice):
             self._rest.clear()
             self._inbox.clear()
             self._output.stop()
-            self._forget_words()
+            self._words.forget(self._heard)
             if self._thread is not None:
                 self._thread.stop_later()
 
@@ -190,7 +190,7 @@ class VoiceLine(GameVoice):
         return True
 
     def _add_timed(self, speech: AudioChunk | Speech) -> None:
-        self._add_words(_ITEM, speech.words, speech.tokens)
+        self._words.add(_ITEM, speech.words, speech.tokens)
         visemes, source = to_openxr(speech.visemes, speech.phonemes)
         if visemes:
             self._output.track(_ITEM).add_visemes(visemes, source)
@@ -212,6 +212,8 @@ class VoiceLine(GameVoice):
             self._state = "speaking"
         if self._state not in ("connecting", "speaking"):
             return self.is_over
+        if self._heard.track is not None:  # there is speech that was not heard yet
+            return False
         is_received = self._is_received  # read first, since the thread may set it now
         if not is_received or self._inbox or not self._output.is_idle:
             return False

@@ -60,7 +60,11 @@ class Cues(Generic[_T]):
         return self.next_ms if self.next_ms < float("inf") else None
 
     def reach(self, position_ms: float) -> Iterator[_T]:
-        """Return the values that start before *position_ms* and were not yet returned."""
+        """
+        Return the values that start before *position_ms* and were not yet returned.
+
+        A position that is lower than an earlier position counts as the earlier position.
+        """
         if position_ms <= self.next_ms:
             return iter(())
         first = bisect.bisect_left(self._starts, self._reached_ms)

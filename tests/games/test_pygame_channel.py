@@ -17,7 +17,7 @@ import pytest
 
 from inworld_sync import ConfigError
 from inworld_sync.audio.resample import Resampler
-from inworld_sync.games import GameVoice, Listener, pygame as channels
+from inworld_sync.games import GameVoice, Listener, Rolloff, pygame as channels
 from inworld_sync.games.mixer_format import MixerFormat
 from inworld_sync.games.pygame import VoiceChannel
 
@@ -348,6 +348,43 @@ def test_gains_are_those_of_the_voice(open_mixer):
     channel.close()
 
 
+def test_each_change_is_heard_while_the_queue_is_full(open_mixer):
+    """The next update sets the volume after a change of the voice, its rolloff or the listener."""
+    pipe = open_mixer()
+    voice = line_of(noise(2))
+    voice.position = (3, 0, 0)
+    channel = VoiceChannel(voice, clock=lambda: pipe.seconds)
+    frames(pipe, channel, 15)
+
+    def volume() -> float:
+        assert channel._full_until > pipe.seconds
+        channel.update()
+        return channel._channel.get_volume()
+
+    assert volume() == pytest.approx(1 / 3, abs=0.01)
+    voice.rolloff = Rolloff("none")
+    assert volume() == 1.0
+    voice.volume = 0.5
+    assert volume() == pytest.approx(0.5, abs=0.01)
+    voice.rolloff = Rolloff("inverse")
+    channel.listener = Listener(position=(1, 0, 0))
+    assert volume() == pytest.approx(0.25, abs=0.01)
+    channel.close()
+
+
+def test_a_frame_queues_one_chunk(open_mixer):
+    """At the start of a line, the second chunk is queued one frame later."""
+    pipe = open_mixer()
+    channel = VoiceChannel(line_of(noise(2)), clock=lambda: pipe.seconds)
+    counts = []
+    while len(channel._chunks) < 2:
+        frames(pipe, channel, 1)
+        counts.append(len(channel._chunks))
+
+    assert counts[-2:] == [1, 2]
+    channel.close()
+
+
 def test_mono_mixer_has_the_power_of_both_channels(open_mixer):
     """On a mixer with one channel, a voice on one side of the listener is 3 dB softer."""
     pipe = open_mixer(RATE_HZ, -16, 1)
@@ -501,6 +538,27 @@ def test_mixer_may_be_opened_between_two_frames(open_mixer):
     assert pygame.mixer.get_num_channels() > channel.channel
     for each in others:
         each.close()
+
+
+def test_mixer_opened_again_in_a_chunk_keeps_its_reserved_channels(open_mixer):
+    """
+    If the mixer is opened again in the same format before a chunk ends, the channel of the voice is
+    still reserved, and eight channels are left for other sounds.
+    """
+    first = open_mixer()
+    channel = VoiceChannel(line_of(noise(1)))
+    frames(first, channel, 10)
+    first.close()
+    pygame.mixer.quit()
+    second = open_mixer()
+    assert pygame.mixer.get_num_channels() == 8
+
+    play(second, channel)
+
+    assert channel.voice.state == "finished"
+    others = [pygame.mixer.Sound(buffer=bytes(400_000)).play() for _ in range(9)]
+    assert [other and other.id for other in others] == [*range(1, 9), None]
+    channel.close()
 
 
 @pytest.mark.parametrize(

@@ -510,6 +510,7 @@ def test_start_twice(line: VoiceLine) -> None:
         (lambda line: line.report_heard(-1), "frames must be 0 or more"),
         (lambda line: setattr(line, "volume", 5), "volume must be 0 to 4"),
         (lambda line: setattr(line, "position", 5), "position must be three numbers"),
+        (lambda line: setattr(line, "rolloff", "linear"), "rolloff must be a Rolloff, got str"),
         (lambda line: setattr(line, "time_scale", -1), "time_scale must be 0 to"),
         (lambda line: setattr(line, "latency_ms", -1), "latency_ms must be 0 to 60000 ms"),
         (lambda line: line.fade_out(-1), "duration_ms must be 0 to 60000 ms"),
