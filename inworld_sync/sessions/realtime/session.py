@@ -355,11 +355,11 @@ class RealtimeSession(EventSource[SessionEvent]):
         # Most calls only add 20 ms to a block. With cold caches, a further function would be slow.
         if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
-                block = queue.usual_block
-                if block is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
-                    block += audio
-                    if len(block) >= queue.block_bytes:
-                        queue.send_full_block()
+                blocks = queue.usual_blocks
+                if blocks is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
+                    blocks.buffer.extend(audio)
+                    if len(blocks.buffer) >= blocks.size_bytes:
+                        queue.send_blocks(blocks, None)
                     return
         queue.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
 
@@ -463,7 +463,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             return
         with self._state.monitor:
             self._commands.is_closing = True
-            self._input.usual_block = None
+            self._input.usual_blocks = None
             connection = self._commands.connection
             self._state.monitor.notify_all()
         if connection is not None:
