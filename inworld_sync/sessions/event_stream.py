@@ -159,12 +159,13 @@ class EventStream(Generic[E]):
         )
         for mailbox in tuple(self._mailboxes):
             mailbox.put_bytes += size_bytes
-            mailbox.queue.put((event, size_bytes))
             waiting_bytes = mailbox.put_bytes - mailbox.taken_bytes
             if waiting_bytes > mailbox.max_bytes or mailbox.max_events is not None:
                 self._changed.has_full_queue = True
-            if waiting_bytes > MAX_BEHIND_BYTES and mailbox.queue.qsize() > 1:
+            if waiting_bytes > MAX_BEHIND_BYTES and not mailbox.queue.empty():
                 self._end_consumer(mailbox)
+            else:
+                mailbox.queue.put((event, size_bytes))
 
     def _end_consumer(self, mailbox: Mailbox[E]) -> None:
         """End a consumer that has stopped taking events. The stream continues."""
