@@ -34,7 +34,7 @@ from inworld_sync.models.realtime import (
     RealtimeEvent,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.commands import Commands, Phase
+from inworld_sync.sessions.realtime.commands import OPEN, Commands
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 from inworld_sync.wire.realtime.settings import Settings
@@ -360,7 +360,7 @@ class AudioInputQueue:
     def _send(self, message: bytes | str, duration_ms: float, timeout: float | None) -> None:
         commands, turn = self._commands, self._turn
         with commands.monitor:
-            is_ready = commands.phase is Phase.OPEN and not (commands.is_closing or turn.unsent)
+            is_ready = commands.phase is OPEN and not (commands.is_closing or turn.unsent)
             connection = commands.connection if is_ready else None
         if connection is not None:
             try:

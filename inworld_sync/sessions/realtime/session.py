@@ -342,8 +342,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
             channels: The number of channels. The channels are mixed to one.
-            is_encoded: Whether *audio* is bytes in the session's input format, such as mu-law,
-                which are sent unchanged.
+            is_encoded: Whether *audio* is bytes in the input format, which are sent unchanged.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
@@ -357,8 +356,9 @@ class RealtimeSession(EventSource[SessionEvent]):
             with queue.lock:
                 blocks = queue.usual_blocks
                 if blocks is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
-                    blocks.buffer.extend(audio)
-                    if len(blocks.buffer) >= blocks.size_bytes:
+                    buffer = blocks.buffer
+                    buffer += audio
+                    if len(buffer) >= blocks.size_bytes:
                         queue.send_blocks(blocks, None)
                     return
         queue.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)

@@ -39,7 +39,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
-from inworld_sync.sessions.realtime.commands import Commands, Phase, Timeouts, new_id
+from inworld_sync.sessions.realtime.commands import REOPENING, Commands, Phase, Timeouts, new_id
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
     Received,
@@ -188,7 +188,7 @@ class SessionState:
 
     def emit(self, event: SessionEvent) -> None:
         """Emit an event to users. Events of a new connection follow SessionReconnected."""
-        if self.commands.phase is Phase.REOPENING:
+        if self.commands.phase is REOPENING:
             self._early.append(event)
         else:
             self.events.emit(event)
