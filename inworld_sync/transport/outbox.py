@@ -154,7 +154,7 @@ class Outbox:
         """
         with self._lock:
             # After a drop the count is 0 already.
-            left = max(0, self._bytes - size_bytes)
+            left = self._bytes - size_bytes if self._bytes else 0
             if unsent is not None and not self._is_drained:
                 self._rest = unsent
             else:
