@@ -12,6 +12,7 @@ work in C, so the hot functions of this package check types inline, in one line.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from inworld_sync._native import ffi, lib
@@ -46,6 +47,10 @@ _allocate: Final = ffi.new_allocator(should_clear_after_alloc=False)
 _from_buffer: Final = ffi.from_buffer
 # The type is char, since the fastest conversion to bytes accepts only this type.
 _CHARS: Final = ffi.typeof("char[]")
+
+# A partial of a function in C is called without a Python function.
+new_output: Final[Callable[[int], CData]] = partial(_allocate, _CHARS)
+"""Allocate memory of a size in bytes for a result, which :func:`as_bytes` converts to bytes."""
 
 as_bytes: Final = ffi.unpack
 """Return a new bytes object with the first bytes of memory from :func:`new_output`."""
@@ -123,11 +128,6 @@ def writable(out: Buffer) -> CData:
         raise AudioError(
             f"the output must be a writable contiguous buffer, got {type(out).__name__}"
         ) from error
-
-
-def new_output(size_bytes: int) -> CData:
-    """Allocate memory for a result, which :func:`as_bytes` then converts to bytes."""
-    return _allocate(_CHARS, size_bytes)
 
 
 def new_object(kind: str, called: str, *arguments: object) -> CData:

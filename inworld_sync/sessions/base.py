@@ -253,8 +253,6 @@ class Connection(Generic[M]):
             self._handle(event, self._json_bytes * _MEMORY_PER_JSON_BYTE + self._audio_bytes)
         if self._changed.has_full_queue:
             self._pause()
-        if not isinstance(event, (InvalidMessage, ConnectionFault)):
-            self._after(event)
 
     def _pause(self) -> None:
         """Wait while a queue is full and no thread needs a further message."""
@@ -280,6 +278,8 @@ class Connection(Generic[M]):
                 self._changed.message_bytes = 0
             if self._changed.waiters:
                 self._changed.notify_all()
+        if not isinstance(event, InvalidMessage):
+            self._after(event)
 
     def _log_odd(self, what: str, error: InworldError) -> None:
         """Log an error after which the connection continues. There may be thousands of errors."""

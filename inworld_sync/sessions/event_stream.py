@@ -25,7 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from queue import Empty
-from typing import Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from inworld_sync.errors import (
     ClosedError,
@@ -83,11 +83,11 @@ class Subscription(Generic[E]):
             LocalProtocolError: The queue has ended, because too many events waited in it.
         """
         require_timeout(timeout)
-        found, event = self._stream.pop(self._mailbox, timeout)
-        if not found:
+        event = self._stream.pop(self._mailbox, timeout)
+        if event is None:
             self._stream.raise_end(self._mailbox)
             raise ClosedError("the stream has ended, there are no more events")
-        return cast("E", event)
+        return event
 
     def __iter__(self) -> Iterator[E]:
         return self._stream.drain(self._mailbox, None)
@@ -159,12 +159,13 @@ class EventStream(Generic[E]):
         )
         for mailbox in tuple(self._mailboxes):
             mailbox.put_bytes += size_bytes
-            mailbox.queue.put((event, size_bytes))
             waiting_bytes = mailbox.put_bytes - mailbox.taken_bytes
             if waiting_bytes > mailbox.max_bytes or mailbox.max_events is not None:
                 self._changed.has_full_queue = True
-            if waiting_bytes > MAX_BEHIND_BYTES and mailbox.queue.qsize() > 1:
+            if waiting_bytes > MAX_BEHIND_BYTES and not mailbox.queue.empty():
                 self._end_consumer(mailbox)
+            else:
+                mailbox.queue.put((event, size_bytes))
 
     def _end_consumer(self, mailbox: Mailbox[E]) -> None:
         """End a consumer that has stopped taking events. The stream continues."""
@@ -336,8 +337,8 @@ class EventStream(Generic[E]):
         if self._dispatcher is not None and self._dispatcher is not threading.current_thread():
             self._dispatcher.join(timeout)
 
-    def pop(self, mailbox: Mailbox[E], timeout: float | None) -> tuple[bool, E | None]:
-        """Take the next event of a mailbox; return ``(False, None)`` if no event will follow."""
+    def pop(self, mailbox: Mailbox[E], timeout: float | None) -> E | None:
+        """Take the next event of a mailbox; return None if no event will follow."""
         changed = self._changed
         if changed.in_child:
             changed.refuse()
@@ -350,14 +351,14 @@ class EventStream(Generic[E]):
         if not size_bytes:
             # Other threads that wait for this mailbox need the entry END too.
             queue.put(END)
-            return False, None
+            return None
         with mailbox.lock:
             mailbox.taken_bytes += size_bytes
         # The reader may wait for room, and a text feed may wait until the user takes audio.
         if changed.watchers:
             with changed:
                 changed.notify_all()
-        return True, event
+        return event
 
     def _await(self, mailbox: Mailbox[E], timeout: float | None) -> tuple[E | None, int]:
         """Wait for the next entry of a mailbox."""
@@ -391,11 +392,8 @@ class EventStream(Generic[E]):
 
         Then raise the stream's error, if any.
         """
-        while True:
-            found, event = self.pop(mailbox, timeout)
-            if not found:
-                break
-            yield cast("E", event)
+        while (event := self.pop(mailbox, timeout)) is not None:
+            yield event
         self.raise_end(mailbox)
 
     def detach(self, mailbox: Mailbox[E]) -> None:
@@ -430,12 +428,12 @@ class EventStream(Generic[E]):
     def _handle_next(self, mailbox: Mailbox[E], timeout: float | None) -> bool:
         """Handle one event or the end; return False if there is no event."""
         try:
-            found, event = self.pop(mailbox, timeout)
+            event = self.pop(mailbox, timeout)
         except DeadlineExceeded:
             return False
         with self._changed:
             handlers = self._handlers
-            if not found:
+            if event is None:
                 if mailbox.closed:
                     return False
                 mailbox.closed = True
@@ -443,8 +441,8 @@ class EventStream(Generic[E]):
                 # A handler that is added later gets a new mailbox, which has only the end of the
                 # stream.
                 self._handlers = ()
-        self._handle(event if found else self.ended, handlers)
-        return found
+        self._handle(self.ended if event is None else event, handlers)
+        return event is not None
 
     def _handle(self, event: object, handlers: tuple[_Handler, ...]) -> None:
         for kind, handler, context in handlers:

@@ -63,7 +63,7 @@ class MessageBuffer:
     Buffers received bytes, and returns the messages and control frames in them.
 
     Attributes:
-        is_empty: True if :meth:`pop` has returned all bytes of the buffer.
+        needs_bytes: Whether more bytes must be received before :meth:`pop` can return anything.
 
     Args:
         max_message_bytes: The size of the longest message to accept.
@@ -81,11 +81,14 @@ class MessageBuffer:
         self._start = 0
         self._stop = len(received)
         self._needed = 2
-        self.is_empty = not received
+        self.needs_bytes = not received
 
-    def pop(self) -> tuple[int, memoryview] | None:
+    def pop(self, received_bytes: int = 0) -> tuple[int, memoryview] | None:
         """
         If the next message or control frame is complete, remove it and return it.
+
+        Args:
+            received_bytes: How many bytes were received into :meth:`room` since the last call.
 
         Returns:
             The opcode (TEXT, BINARY, PING, PONG or CLOSE) and the payload, which is valid until
@@ -97,6 +100,12 @@ class MessageBuffer:
         """
         # This code is one function, because the caches of the CPU are cold after a wait. Then the
         # call of a second function would take longer than the work of that function.
+        if received_bytes:
+            self._stop += received_bytes
+            size = len(self._buffer)
+            if self._stop == size < _USUAL_BYTES and received_bytes > size // 2:
+                self._resize(4 * size)
+        self.needs_bytes = True
         while True:
             start, buffer, fragments = self._start, self._buffer, self._fragments
             held = self._stop - start
@@ -128,13 +137,13 @@ class MessageBuffer:
                 self._needed = header + size
                 return None
             self._start = stop = start + header + size
-            self.is_empty = stop == self._stop
             payload = self._view[start + header : stop]
             if opcode < CLOSE and (not first & FIN or fragments is not None):
                 self._add_fragment(opcode, payload)
                 if not first & FIN:
                     continue
                 opcode, payload = self._join_fragments()
+            self.needs_bytes = stop == self._stop
             return opcode, payload
 
     def _add_fragment(self, opcode: int, payload: memoryview) -> None:
@@ -161,14 +170,6 @@ class MessageBuffer:
             self._view[:held] = self._view[self._start : self._stop]
             self._start, self._stop = 0, held
         return self._view[self._stop :]
-
-    def received(self, count: int) -> None:
-        """Record that *count* bytes were received into :meth:`room`."""
-        self._stop += count
-        self.is_empty = self._start == self._stop
-        size = len(self._buffer)
-        if self._stop == size < _USUAL_BYTES and count > size // 2:
-            self._resize(4 * size)
 
     def _resize(self, size: int) -> None:
         held = self._view[self._start : self._stop]

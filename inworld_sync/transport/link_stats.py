@@ -70,7 +70,7 @@ class LinkStats:
         messages_out: The number of messages sent.
         bytes_in: The bytes of all frames received, without TLS.
         bytes_out: The bytes of all frames sent, without TLS.
-        queued_bytes: The bytes of the messages that wait to be sent.
+        queued_bytes: The bytes of the frames of all messages that wait to be sent.
         rtt_ms: Time from the last ping to its pong; None before the first pong.
         rtt_min_ms: The shortest time from a ping to its pong; None before the first pong.
         connect: How long each step of opening the connection took.

@@ -43,23 +43,18 @@ class Outgoing:
 
     Attributes:
         opcode: The opcode of the frame: TEXT, PING, PONG or CLOSE.
-        payload: The payload before masking; if ``is_built``, the complete frame.
-        is_built: Whether the payload is a complete masked frame.
+        frame: The complete masked frame.
         rest: The bytes of a partly sent frame that were not sent yet.
     """
 
     opcode: int
-    payload: bytes
-    is_built: bool = False
+    frame: bytes
     rest: memoryview | None = None
 
-    def frame(self) -> bytes:
-        """Return the complete frame. Each call makes a new mask, unless ``is_built`` is True."""
-        return self.payload if self.is_built else build_frame(self.opcode, self.payload)
-
-    def message(self) -> bytes:
-        """Return the payload before masking."""
-        return frames.unmask(self.payload) if self.is_built else self.payload
+    @classmethod
+    def of(cls, opcode: int, payload: bytes) -> Outgoing:
+        """Make the frame of a payload."""
+        return cls(opcode, build_frame(opcode, payload))
 
 
 class Outbox:
@@ -93,7 +88,7 @@ class Outbox:
 
     @property
     def queued_bytes(self) -> int:
-        """The bytes of messages that are not sent yet, including a partly sent message."""
+        """The bytes of the frames that are not sent yet, including a partly sent frame."""
         return self._bytes
 
     def acquire_write_lock(self, size_bytes: int) -> bool:
@@ -138,7 +133,7 @@ class Outbox:
             OutboxShut: The outbox accepts no more messages.
             DeadlineExceeded: There was no room for *timeout* seconds; nothing was queued.
         """
-        size = len(item.payload)
+        size = len(item.frame)
         with self._lock:
             if needs_room and self._bytes + size > self._max_bytes:
                 self._await_room(size, timeout)
@@ -159,7 +154,7 @@ class Outbox:
         """
         with self._lock:
             # After a drop the count is 0 already.
-            left = max(0, self._bytes - size_bytes)
+            left = self._bytes - size_bytes if self._bytes else 0
             if unsent is not None and not self._is_drained:
                 self._rest = unsent
             else:
@@ -195,7 +190,7 @@ class Outbox:
     def put_pong(self, payload: bytes) -> None:
         """Queue a pong before all messages."""
         with self._lock:
-            self._pong = Outgoing(frames.PONG, payload)
+            self._pong = Outgoing.of(frames.PONG, payload)
             self._work.notify()
 
     def put_close(self, payload: bytes) -> None:
@@ -203,7 +198,7 @@ class Outbox:
         with self._lock:
             if self._accepts_messages:
                 self._accepts_messages = False
-                self._queue.append(Outgoing(frames.CLOSE, payload))
+                self._queue.append(Outgoing.of(frames.CLOSE, payload))
                 self._work.notify()
                 self._change.notify_all()
 
@@ -213,7 +208,7 @@ class Outbox:
             if self._is_drained:
                 return False
             self._drop()
-            self._last = Outgoing(frames.CLOSE, payload)
+            self._last = Outgoing.of(frames.CLOSE, payload)
             self._work.notify()
             return True
 
@@ -302,7 +297,7 @@ class Outbox:
             return
         with self._lock:
             # After a drop the count is 0 already.
-            self._bytes = max(0, self._bytes - len(item.payload))
+            self._bytes = max(0, self._bytes - len(item.frame))
             self._change.notify_all()
 
     def await_empty(self, timeout: float | None) -> None:

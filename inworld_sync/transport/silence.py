@@ -9,24 +9,26 @@ from inworld_sync.errors import ConnectionLost
 if TYPE_CHECKING:
     from inworld_sync.transport.stream import Stream
 
-__all__ = ["receive_unless_silent"]
+__all__ = ["SILENCE_STEPS", "receive_after_silence"]
 
-_STEPS = 5
+# The wait for ``ping_timeout`` seconds has this many steps of equal length.
+SILENCE_STEPS = 5
 
 
-def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float) -> int:
+def receive_after_silence(stream: Stream, room: memoryview, ping_timeout: float) -> int:
     """
-    Receive bytes as soon as they arrive. Raise an error if no bytes arrive for *ping_timeout*.
+    Receive bytes after the first step of the wait has passed without a byte.
 
-    Only the receiving thread may call this function. The wait has steps of equal length, and each
-    step counts as this length even if the step took longer. A step takes longer if this process was
-    stopped or another thread kept the interpreter lock. No ping was sent during that time, so the
-    remaining steps give the server time to answer the next ping.
+    Only the receiving thread may call this function. A step counts as ``ping_timeout`` divided by
+    :data:`SILENCE_STEPS`, even if it took longer. A step takes longer if this process was stopped
+    or another thread kept the interpreter lock. No ping was sent during that time, so the remaining
+    steps give the server time to answer the next ping.
 
     Args:
         stream: The stream from the server.
         room: Receives the bytes; must not be empty.
-        ping_timeout: Seconds without a byte. A stall of this process counts as one step.
+        ping_timeout: Seconds without a byte, with the first step. A stall of this process counts as
+            one step.
 
     Returns:
         The number of bytes, as for :meth:`Stream.receive_into`.
@@ -37,15 +39,10 @@ def receive_unless_silent(stream: Stream, room: memoryview, ping_timeout: float)
         WokenUp: The self-pipe was set.
         OSError: The network or TLS failed.
     """
-    # The first step nearly always succeeds. In the loop, this step would take 0.2 us longer.
-    try:
-        return stream.receive_into(room, ping_timeout / _STEPS)
-    except TimeoutError:
-        pass
-    for _ in range(_STEPS - 1):
+    for _ in range(SILENCE_STEPS - 1):
         try:
-            return stream.receive_into(room, ping_timeout / _STEPS)
-        except TimeoutError:  # noqa: PERF203 - few steps, and usually the first one succeeds
+            return stream.receive_into(room, ping_timeout / SILENCE_STEPS)
+        except TimeoutError:  # noqa: PERF203 - few steps
             continue
     try:
         # Bytes may have arrived while this thread waited for the interpreter lock.

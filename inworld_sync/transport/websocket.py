@@ -39,7 +39,7 @@ from inworld_sync.transport.observers import Observers
 from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from inworld_sync.transport.rejection import request_id_of
 from inworld_sync.transport.self_pipe import WokenUp
-from inworld_sync.transport.silence import receive_unless_silent
+from inworld_sync.transport.silence import SILENCE_STEPS, receive_after_silence
 from inworld_sync.transport.urls import show_url
 
 if TYPE_CHECKING:
@@ -149,27 +149,35 @@ class Link:
         buffer, stream, ping_timeout = self._buffer, self._stream, self._options.ping_timeout
         try:
             while self.end is None:
-                item = None if buffer.is_empty else buffer.pop()
-                if item is None:
-                    # Every received byte, not only a pong, shows that the server is alive.
+                count, is_silent = 0, False
+                if buffer.needs_bytes:
                     room = buffer.room()
-                    count = receive_unless_silent(stream, room, ping_timeout)
-                    buffer.received(count)
+                    # Every received byte, not only a pong, shows that the server is alive.
+                    try:
+                        count = stream.receive_into(room, ping_timeout / SILENCE_STEPS)
+                    except TimeoutError:
+                        is_silent = True
+                    # This call is not in the except block, so its errors have no context.
+                    if is_silent:
+                        count = receive_after_silence(stream, room, ping_timeout)
                     self._bytes_in += count
                     if stream.owes_output:
                         self._outbox.wake_writer()
-                elif item[0] >= frames.CLOSE:
-                    self._handle_control(*item)
-                else:
-                    opcode, message = item
-                    if not self._messages_in:
-                        self._observers.trace("first_message", time.monotonic() - self._opened_at)
-                    self._messages_in += 1
-                    self._is_binary = opcode == frames.BINARY
-                    self._binary_messages += self._is_binary
-                    if self._observers.records:
-                        self._observers.message("in", bytes(message))
-                    return message
+                item = buffer.pop(count)
+                if item is None:
+                    continue
+                opcode, message = item
+                if opcode >= frames.CLOSE:
+                    self._handle_control(opcode, message)
+                    continue
+                if not self._messages_in:
+                    self._observers.trace("first_message", time.monotonic() - self._opened_at)
+                self._messages_in += 1
+                self._is_binary = opcode == frames.BINARY
+                self._binary_messages += self._is_binary
+                if self._observers.records:
+                    self._observers.message("in", bytes(message))
+                return message
         except frames.FrameError as error:
             self._refuse(error.code, error)
         except (EOFError, OSError, ConnectionLost) as error:
@@ -243,7 +251,7 @@ class Link:
             item = self._outbox.pop(max(0.0, wake_at - time.monotonic()))
             if item is None and time.monotonic() >= ping_at:
                 ping_at = time.monotonic() + interval
-                item = Outgoing(frames.PING, self._pings.make())
+                item = Outgoing.of(frames.PING, self._pings.make())
             self._write(item)
 
     def _write(self, item: Outgoing | None) -> None:
@@ -257,8 +265,7 @@ class Link:
                 self._stream.send_rest(item.rest, deadline)
                 self._outbox.sent(item)
                 return
-            frame = item.frame()
-            self._stream.send_all(frame, deadline)
+            self._stream.send_all(item.frame, deadline)
         except DeadlineExceeded as error:
             lost = ConnectionLost(
                 f"the server accepted no data for {self._options.send_timeout:g} s; "
@@ -272,12 +279,12 @@ class Link:
             self._unsendable = error
             self._outbox.drop()
             raise OutboxShut from None
-        self._bytes_out += len(frame)
+        self._bytes_out += len(item.frame)
         if item.opcode == frames.TEXT:
             self._messages_out += 1
             self._outbox.sent(item)
             if self._observers.records:
-                self._observers.message("out", item.message())
+                self._observers.message("out", frames.unmask(item.frame))
 
     # ---- any thread
 
@@ -309,46 +316,39 @@ class Link:
             DeadlineExceeded: There was no room in time; nothing was queued.
         """
         payload = message.encode() if isinstance(message, str) else bytes(message)
-        self._put(payload, timeout, is_built=False, needs_room=needs_room)
+        self.send_frame(build_frame(frames.TEXT, payload), timeout=timeout, needs_room=needs_room)
 
     def send_frame(
-        self, frame: bytes | bytearray | memoryview, *, timeout: float | None = None
+        self, frame: bytes, *, timeout: float | None = None, needs_room: bool = True
     ) -> None:
         """
         Queue one text message that is a complete frame; see :meth:`send`.
 
         Args:
-            frame: A frame with FIN and opcode 1, masked with a new key. The frame is copied unless
-                it is ``bytes``.
+            frame: A frame with FIN and opcode 1, masked with a new key.
             timeout: Seconds, as for :meth:`send`.
+            needs_room: As for :meth:`send`.
         """
-        self._put(bytes(frame), timeout, is_built=True, needs_room=True)
-
-    def _put(
-        self, payload: bytes, timeout: float | None, *, is_built: bool, needs_room: bool
-    ) -> None:
         if self._fork_guard.in_child:
             self._fork_guard.require(f"the connection {self.name}")
         if not (type(timeout) is float and timeout >= 0.0):
             checks.require_timeout(timeout)
-        size, rest = len(payload), None
+        size, rest = len(frame), None
         # The observer is user code and must not run on this thread, which may hold locks.
         is_direct = needs_room and not self._observers.records and size <= _MAX_DIRECT_BYTES
         try:
             if not is_direct or not self._outbox.acquire_write_lock(size):
-                message = Outgoing(frames.TEXT, payload, is_built)
-                self._outbox.put(message, timeout, needs_room=needs_room)
+                self._outbox.put(Outgoing(frames.TEXT, frame), timeout, needs_room=needs_room)
                 return
             try:
-                frame = payload if is_built else build_frame(frames.TEXT, payload)
                 rest = self._stream.send_now(frame)
-                self._bytes_out += len(frame)
+                self._bytes_out += size
                 self._messages_out += 1
             except OSError as error:
                 # The reader continues to receive, as in _write.
                 self._unsendable = error
                 self._outbox.drop()
-            unsent = None if rest is None else Outgoing(frames.TEXT, payload, is_built, rest)
+            unsent = None if rest is None else Outgoing(frames.TEXT, frame, rest)
             self._outbox.release_write_lock(size, unsent)
         except OutboxShut:
             raise unsent_error(self.name, self.end, self._closing) from self._cause()

@@ -30,10 +30,11 @@ def feed(buffer: MessageBuffer, data: bytes, piece_bytes: int) -> list[tuple[int
         room = buffer.room()
         count = min(piece_bytes, len(room), len(data))
         room[:count] = data[:count]
-        buffer.received(count)
         data = data[count:]
-        while (found := buffer.pop()) is not None:
+        found = buffer.pop(count)
+        while found is not None:
             messages.append((found[0], bytes(found[1])))
+            found = buffer.pop()
     return messages
 
 

@@ -18,13 +18,13 @@ from inworld_sync.transport.outbox import Outbox, OutboxShut, Outgoing
 from support.driver import Driver, driven
 from support.peers import CLOSE, TEXT, Peer, serve
 
-MESSAGE = Outgoing(frames.TEXT, b"message")
+MESSAGE = Outgoing.of(frames.TEXT, b"message")
 REST = attrs.evolve(MESSAGE, rest=memoryview(b"sage"))
 
 
 def put(outbox: Outbox, item: Outgoing) -> bool:
     """Acquire the write lock and return True, or queue the message and return False."""
-    if outbox.acquire_write_lock(len(item.payload)):
+    if outbox.acquire_write_lock(len(item.frame)):
         return True
     outbox.put(item, None)
     return False
@@ -32,7 +32,7 @@ def put(outbox: Outbox, item: Outgoing) -> bool:
 
 def release(outbox: Outbox, unsent: Outgoing | None = None) -> None:
     """Release the write lock that was acquired for the message."""
-    outbox.release_write_lock(len(MESSAGE.payload), unsent)
+    outbox.release_write_lock(len(MESSAGE.frame), unsent)
 
 
 class RunningOutbox:
@@ -67,7 +67,7 @@ class RunningOutbox:
 def test_one_sender_has_the_write_lock() -> None:
     """While a sender has the write lock, a second message is queued. The writer sends it later."""
     with RunningOutbox() as running:
-        second = Outgoing(frames.TEXT, b"second")
+        second = Outgoing.of(frames.TEXT, b"second")
         assert not put(running.outbox, second)
         assert running.taken == []
 
@@ -95,7 +95,7 @@ def test_the_rest_is_sent_first() -> None:
     """The rest of a partly sent message is sent before all queued messages, also before a pong."""
     with RunningOutbox() as running:
         outbox = running.outbox
-        put(outbox, Outgoing(frames.TEXT, b"second"))
+        put(outbox, Outgoing.of(frames.TEXT, b"second"))
         outbox.put_pong(b"pong")
         release(outbox, REST)
         outbox.await_empty(10)
@@ -104,7 +104,7 @@ def test_the_rest_is_sent_first() -> None:
         assert first is not None
         assert first.rest == b"sage"
         assert [(frames.PONG, b"pong"), (frames.TEXT, b"second")] == [
-            (item.opcode, item.payload) for item in others if item
+            (item.opcode, frames.unmask(item.frame)) for item in others if item
         ]
 
 

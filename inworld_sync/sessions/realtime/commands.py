@@ -37,7 +37,7 @@ from inworld_sync.wire.realtime.endpoint import RealtimeEndpoint
 from inworld_sync.wire.realtime.items import Items
 from inworld_sync.wire.realtime.requests import PendingReply, Request, Requests
 
-__all__ = ["Commands", "Phase", "Timeouts", "new_id"]
+__all__ = ["OPEN", "REOPENING", "Commands", "Phase", "Timeouts", "new_id"]
 
 
 def new_id(kind: str) -> str:
@@ -53,6 +53,11 @@ class Phase(enum.Enum):
     LOST = "lost"
     REOPENING = "reopening"
     ENDED = "ended"
+
+
+# For the code that runs for each message. Before Python 3.12, reading a member of an enum takes as
+# long as a short function.
+OPEN, REOPENING = Phase.OPEN, Phase.REOPENING
 
 
 @attrs.frozen(kw_only=True)

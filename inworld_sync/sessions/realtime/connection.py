@@ -191,6 +191,8 @@ class RealtimeConnection(Connection[Received]):
         self._owner.receive(self, event)
 
     def _after(self, event: Received) -> None:
+        if type(event) is AudioDelta:
+            return
         if isinstance(event, SessionFault):
             raise service_error(event)
         if isinstance(event, ErrorReported) and is_fatal(event.error):

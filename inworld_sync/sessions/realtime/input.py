@@ -35,7 +35,7 @@ from inworld_sync.models.realtime import (
     RealtimeEvent,
     UserTranscriptUpdated,
 )
-from inworld_sync.sessions.realtime.commands import Commands, Phase
+from inworld_sync.sessions.realtime.commands import OPEN, Commands
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.wire.realtime.commands import APPEND_HEAD, APPEND_TAIL
 from inworld_sync.wire.realtime.settings import Settings
@@ -158,7 +158,7 @@ class UserTurn:
         return lost_ms
 
 
-class _Blocks:
+class Blocks:
     """
     Divides the user's audio into blocks of 100 ms in the session's input format. For a WebRTC
     track, the blocks have 20 ms of 16-bit PCM.
@@ -255,12 +255,11 @@ class AudioInputQueue:
 
     Attributes:
         lock: See the lock rule of this module.
-        usual_block: The buffer for audio that needs neither a check nor a conversion; None if the
+        usual_blocks: The blocks for audio that needs neither a check nor a conversion; None if the
             next audio must be passed to :meth:`send`. Only a thread that holds the lock and the
-            monitor sets a buffer. A thread that holds only one of the two locks may set None.
+            monitor sets blocks. A thread that holds only one of the two locks may set None.
         usual_kinds: Pairs of a sample rate and ``is_encoded``. Audio that a user passes with such a
-            pair may be added to the buffer.
-        block_bytes: The size at which the buffer is sent.
+            pair may be added to the buffer of these blocks.
 
     Thread safety: every method may be called from any thread.
     """
@@ -269,10 +268,9 @@ class AudioInputQueue:
     _settings: Settings
     _turn: UserTurn
     lock: threading.Lock = attrs.field(init=False, factory=make_lock)
-    usual_block: bytearray | None = attrs.field(init=False, default=None)
+    usual_blocks: Blocks | None = attrs.field(init=False, default=None)
     usual_kinds: tuple[tuple[int | None, bool], ...] = attrs.field(init=False, default=())
-    block_bytes: int = attrs.field(init=False, default=0)
-    _blocks: _Blocks | None = attrs.field(init=False, default=None)
+    _blocks: Blocks | None = attrs.field(init=False, default=None)
 
     def send(
         self,
@@ -286,7 +284,7 @@ class AudioInputQueue:
         """Send audio; see :meth:`RealtimeSession.send_audio`."""
         require_timeout(timeout)
         with self.lock:
-            self.usual_block = None
+            self.usual_blocks = None
             with self._commands.monitor:
                 self._commands.require_open()
                 audio_format = self._settings.input_format
@@ -295,7 +293,7 @@ class AudioInputQueue:
             blocks = self._blocks
             if blocks is None or blocks.made_for != made_for:
                 self._finish(timeout)
-                blocks = self._blocks = _Blocks(
+                blocks = self._blocks = Blocks(
                     audio_format,
                     from_hz,
                     channels,
@@ -303,23 +301,17 @@ class AudioInputQueue:
                     has_tracks=self._commands.endpoint.has_tracks,
                 )
             blocks.feed(audio)
-            self._send_blocks(blocks, timeout)
+            self.send_blocks(blocks, timeout)
             self._set_usual(blocks)
 
-    def send_full_block(self) -> None:
-        """Send the audio of :attr:`usual_block`; the lock is held."""
-        if self._blocks is not None:
-            self._send_blocks(self._blocks, None)
-
-    def _set_usual(self, blocks: _Blocks) -> None:
+    def _set_usual(self, blocks: Blocks) -> None:
         """Allow the session to add audio of this kind to the buffer without :meth:`send`."""
         with self._commands.monitor:
             audio_format, from_hz, _, is_encoded = blocks.made_for
             is_same = audio_format == self._settings.input_format
             if is_same and blocks.accepts_bytes and not self._commands.is_over:
                 self.usual_kinds = ((None, is_encoded), (from_hz, is_encoded))
-                self.block_bytes = blocks.size_bytes
-                self.usual_block = blocks.buffer
+                self.usual_blocks = blocks
 
     def commit(self) -> None:
         """Send the buffered audio, and end the turn."""
@@ -331,7 +323,7 @@ class AudioInputQueue:
     def clear(self) -> None:
         """Drop the buffered audio, and the audio of the turn at the service."""
         with self.lock:
-            self._blocks = self.usual_block = None
+            self._blocks = self.usual_blocks = None
             with self._commands.monitor:
                 self._turn.unsent.clear()
                 self._turn.end()
@@ -354,14 +346,13 @@ class AudioInputQueue:
             connection.settle_input(drop=drop)
 
     def _finish(self, timeout: float | None) -> None:
-        blocks, self._blocks, self.usual_block = self._blocks, None, None
+        blocks, self._blocks, self.usual_blocks = self._blocks, None, None
         if blocks is not None:
             blocks.finish()
-            self._send_blocks(blocks, timeout, is_last=True)
+            self.send_blocks(blocks, timeout, is_last=True)
 
-    def _send_blocks(
-        self, blocks: _Blocks, timeout: float | None, *, is_last: bool = False
-    ) -> None:
+    def send_blocks(self, blocks: Blocks, timeout: float | None, *, is_last: bool = False) -> None:
+        """Send all full blocks; with *is_last*, also the rest. The caller holds the lock."""
         buffer, least_bytes = blocks.buffer, 1 if is_last else blocks.size_bytes
         while len(buffer) >= least_bytes:
             frame, duration_ms = blocks.pop()
@@ -370,7 +361,7 @@ class AudioInputQueue:
     def _send(self, message: bytes | str, duration_ms: float, timeout: float | None) -> None:
         commands, turn = self._commands, self._turn
         with commands.monitor:
-            is_ready = commands.phase is Phase.OPEN and not (commands.is_closing or turn.unsent)
+            is_ready = commands.phase is OPEN and not (commands.is_closing or turn.unsent)
             connection = commands.connection if is_ready else None
         if connection is not None:
             try:

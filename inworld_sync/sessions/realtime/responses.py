@@ -308,7 +308,8 @@ class SessionResponses:
         Record when the audio arrived, so that :meth:`expire_active` can extend the deadline.
         """
         response_id = event.response_id
-        if is_accepted:
+        # If no user holds a response, a look-up would raise and catch an exception each time.
+        if is_accepted and len(self._held):
             response = self._held.get(id(self._states.get(response_id)))
             if response is not None:
                 response._audio.append(event, len(event.audio))

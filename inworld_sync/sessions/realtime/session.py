@@ -342,8 +342,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             audio: 16-bit PCM as bytes, or an array of int16 or of floats in [-1, 1].
             sample_rate_hz: Samples a second; None means the session's own input rate.
             channels: The number of channels. The channels are mixed to one.
-            is_encoded: Whether *audio* is bytes in the session's input format, such as mu-law,
-                which are sent unchanged.
+            is_encoded: Whether *audio* is bytes in the input format, which are sent unchanged.
             timeout: Seconds to wait for room, and for a session that reconnects; None means
                 ``send_timeout``.
 
@@ -355,11 +354,12 @@ class RealtimeSession(EventSource[SessionEvent]):
         # Most calls only add 20 ms to a block. With cold caches, a further function would be slow.
         if type(audio) is bytes and channels == 1 and timeout is None and not len(audio) & 1:
             with queue.lock:
-                block = queue.usual_block
-                if block is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
-                    block += audio
-                    if len(block) >= queue.block_bytes:
-                        queue.send_full_block()
+                blocks = queue.usual_blocks
+                if blocks is not None and (sample_rate_hz, is_encoded) in queue.usual_kinds:
+                    buffer = blocks.buffer
+                    buffer += audio
+                    if len(buffer) >= blocks.size_bytes:
+                        queue.send_blocks(blocks, None)
                     return
         queue.send(audio, sample_rate_hz, channels, timeout, is_encoded=is_encoded)
 
@@ -463,7 +463,7 @@ class RealtimeSession(EventSource[SessionEvent]):
             return
         with self._state.monitor:
             self._commands.is_closing = True
-            self._input.usual_block = None
+            self._input.usual_blocks = None
             connection = self._commands.connection
             self._state.monitor.notify_all()
         if connection is not None:

@@ -39,7 +39,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import Monitor
-from inworld_sync.sessions.realtime.commands import Commands, Phase, Timeouts, new_id
+from inworld_sync.sessions.realtime.commands import REOPENING, Commands, Phase, Timeouts, new_id
 from inworld_sync.sessions.realtime.connection import (
     RealtimeConnection,
     Received,
@@ -188,7 +188,7 @@ class SessionState:
 
     def emit(self, event: SessionEvent) -> None:
         """Emit an event to users. Events of a new connection follow SessionReconnected."""
-        if self.commands.phase is Phase.REOPENING:
+        if self.commands.phase is REOPENING:
             self._early.append(event)
         else:
             self.events.emit(event)
@@ -274,11 +274,19 @@ class SessionState:
 
     def receive(self, connection: RealtimeConnection, event: Received) -> None:
         """Handle one message of the service."""
-        if connection is self.commands.connection:
-            if type(event) is AudioDelta:
-                self._handle_audio(event)
-            else:
-                self._handle(event)
+        if connection is not self.commands.connection:
+            return
+        if type(event) is not AudioDelta:
+            self._handle(event)
+            return
+        # A piece of speech. No other part of the session needs this event.
+        is_accepted = self.responses.accepts(event.response_id)
+        if is_accepted:
+            event = self.output.receive(event)
+        self.responses.handle_audio(event, is_accepted=is_accepted)
+        # This is the last step, since the consumer that wakes up needs the interpreter lock.
+        if is_accepted:
+            self.emit(event)
 
     def _handle(self, event: Any) -> None:
         kind, seen = type(event), event
@@ -295,14 +303,6 @@ class SessionState:
         if response_id is not None:
             self.responses.update_deadline(response_id)
 
-    def _handle_audio(self, event: AudioDelta) -> None:
-        """Handle a piece of speech. No other part of the session needs this event."""
-        is_accepted = self.responses.accepts(event.response_id)
-        if is_accepted:
-            event = self.output.receive(event)
-            self.emit(event)
-        self.responses.handle_audio(event, is_accepted=is_accepted)
-
     def _handle_session(
         self, event: SessionCreated | SessionUpdated
     ) -> SessionCreated | SessionUpdated | None:
@@ -313,7 +313,7 @@ class SessionState:
                 self.settings.accept(change)
             if change is not None or not is_cycle:
                 self.settings.adopt_formats(event)
-                self.input.usual_block = None
+                self.input.usual_blocks = None
                 self.output.set_format(self.settings.output_format)
                 if self.commands.phase is Phase.OPENING:
                     self._open()
@@ -450,7 +450,7 @@ class SessionState:
         if commands.ended is not None:
             return
         commands.phase, commands.ended, commands.connection = Phase.ENDED, ended, None
-        self.input.usual_block = None
+        self.input.usual_blocks = None
         commands.requests.end_all(error_of(ended))
         self.responses.end_all(error_of(ended))
         self.output.end_all()

@@ -8,9 +8,21 @@ comparison.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
 from inworld_sync.models.realtime import AudioDelta
 
 __all__ = ["DeltaTemplate"]
+
+# The functions that set the fields of a delta, by the names of the fields. The class is frozen, so
+# its ``__init__`` takes as long as the rest of :meth:`DeltaTemplate.read`.
+_setters: dict[str, Callable[[AudioDelta, Any], None]] = {
+    field.name: getattr(AudioDelta, field.name).__set__ for field in attrs.fields(AudioDelta)
+}
+_set_audio, _set_event_id, _set_extra = map(_setters.pop, ("audio", "event_id", "extra"))
 
 
 class DeltaTemplate:
@@ -21,7 +33,9 @@ class DeltaTemplate:
     """
 
     def __init__(self) -> None:
-        self._event: AudioDelta | None = None
+        # The functions and values of all fields that the next messages share; None if there is no
+        # template.
+        self._fields: list[tuple[Callable[[AudioDelta, Any], None], object]] | None = None
         self._before = self._after = b""
 
     def learn(self, rest: bytes, event_id: bytes | None, event: AudioDelta) -> None:
@@ -33,7 +47,7 @@ class DeltaTemplate:
             event_id: The text of the event id in *rest*; None if the id is missing or has escapes.
             event: The event that was read from the message.
         """
-        self._event = None
+        self._fields = None
         # Messages with times or with unknown fields are rarely repeated.
         is_plain = not (event.extra or event.words or event.characters or event.phonemes)
         if not is_plain or event_id is None or event.event_id != event_id.decode("latin-1"):
@@ -41,7 +55,8 @@ class DeltaTemplate:
         before, found, after = rest.partition(b'"%b"' % event_id)
         # If the text occurs twice, either occurrence may be the event id.
         if found and found not in after:
-            self._before, self._after, self._event = before + b'"', b'"' + after, event
+            self._before, self._after = before + b'"', b'"' + after
+            self._fields = [(setter, getattr(event, name)) for name, setter in _setters.items()]
 
     def read(self, rest: bytes, event_id: bytes | None, audio: bytes) -> AudioDelta | None:
         """
@@ -52,19 +67,17 @@ class DeltaTemplate:
             event_id: As for :meth:`learn`.
             audio: The decoded audio of the message.
         """
-        like = self._event
-        if like is None or event_id is None or rest != self._before + event_id + self._after:
+        fields = self._fields
+        if fields is None or event_id is None or rest != self._before + event_id + self._after:
             return None
         text = event_id.decode("latin-1")
         if not (text.isascii() and text.isprintable()):
             # The parser reports the error if the message is invalid.
             return None
-        return AudioDelta(
-            like.response_id,
-            like.item_id,
-            audio,
-            output_index=like.output_index,
-            content_index=like.content_index,
-            event_id=text,
-            extra={},
-        )
+        event = object.__new__(AudioDelta)
+        for setter, value in fields:
+            setter(event, value)
+        _set_audio(event, audio)
+        _set_event_id(event, text)
+        _set_extra(event, {})
+        return event
