@@ -127,12 +127,14 @@ class ResidualGate:
         user, gain, is_echo_only = 0.0, 1.0, False
         self._speaking_frames = max(self._speaking_frames - 1, 0)
         ratio_db = _decibels(self._rest, self._echo)
-        has_echo = self._echo > _LEAST_ECHO**2
-        if has_echo:
+        # The rest is measured only while the speaker plays. After the speaker has stopped, the
+        # decaying level of the echo is above the limit for up to a second, and the user may speak.
+        is_playing = _power(echo) > _LEAST_ECHO**2
+        if is_playing:
             self._measure_usual(ratio_db)
-        if has_echo and self.is_adapted:
+        if self._echo > _LEAST_ECHO**2 and self.is_adapted:
             above_usual = _share(ratio_db - self._usual_db, _ABOVE_USUAL_DB)
-            is_echo_only = above_usual == 0.0
+            is_echo_only = is_playing and above_usual == 0.0
             user, gain = self._find_user(above_usual, ratio_db), 0.0
         else:
             self._certain_frames = 0

@@ -60,3 +60,13 @@ def test_the_start_of_an_echo(feed: Feed) -> None:
     feed.add(1, echo=1000, rest=1000, processed=1000)
 
     assert feed.add(5, echo=3000, rest=WEAK, processed=3) < WEAK / 10
+
+
+def test_a_reply_after_the_speaker_stopped(feed: Feed) -> None:
+    """The user's speech after each short speech of the assistant is not measured as echo."""
+    for _ in range(15):
+        feed.add(20, echo=1000, rest=30, processed=3)
+        feed.add(90, echo=0, rest=1000, processed=1000)
+
+    assert feed.add(30, echo=1000, rest=50, processed=50) < 50 / 10
+    assert feed.add(10, echo=1000, rest=1000, processed=1000) > 700
