@@ -8,6 +8,8 @@ The slope of the line is the rate of the device's clock.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
 from typing import Final
 
@@ -22,10 +24,11 @@ _MOST_GROUPS: Final = 300
 # The relative difference between the nominal and the real rate is assumed to have this standard
 # deviation until the rate is measured. Most devices differ by less than 100 ppm.
 _RATE_ERROR: Final = 150e-6
-# After a break, a smaller standard deviation is assumed if the rate of the device was measured with
-# at least this many observations.
-_KNOWN_GROUPS: Final = 80
-_KNOWN_RATE_ERROR: Final = 20e-6
+# After a break of the same device, the last rate is assumed with the accuracy with which it was
+# measured, but at least with the first standard deviation. If the device did not report the break,
+# the audio may come from another device, so the second standard deviation is the least.
+_LEAST_RATE_ERROR: Final = 5e-6
+_LEAST_STEP_RATE_ERROR: Final = 20e-6
 # The errors of the observations are assumed to be at least this large, because the latency that a
 # sound server reports wanders during the first seconds.
 _LEAST_ERROR_SECONDS: Final = 1e-3
@@ -55,17 +58,13 @@ class _Stretch:
         self.skew = skew
         self._offset = 0.0
         self._middle = 0.0
+        self.skew_error = spread  # the standard deviation of the slope
         self._prior_skew, self._prior_spread = skew, spread
         # Each pair has the time that follows from the sample count, and the lateness. Both are in
         # seconds.
         self._groups: deque[tuple[float, float]] = deque(maxlen=_MOST_GROUPS)
         self._group: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the slope was measured for long enough."""
-        return len(self._groups) >= _KNOWN_GROUPS
 
     def add(self, position: int, time_ns: int) -> bool:
         """Add the time of a block. Return False if the recent blocks no longer fit the line."""
@@ -123,9 +122,9 @@ class _Stretch:
             spread = max(1.4826 * float(np.median(np.abs(errors))), _LEAST_ERROR_SECONDS)
             trust = (spread / self._prior_spread) ** 2
             moment = (weights * (at - middle) * (late - offset)).sum()
-            self.skew = float(
-                (moment + trust * self._prior_skew) / ((weights * (at - middle) ** 2).sum() + trust)
-            )
+            width = float((weights * (at - middle) ** 2).sum()) + trust
+            self.skew = float(moment + trust * self._prior_skew) / width
+            self.skew_error = spread / math.sqrt(width)
             self._middle, self._offset = middle, float(offset)
             errors = np.abs(late - offset - self.skew * (at - middle))
             weights = np.minimum(1.0, _OUTLIER * spread / np.maximum(errors, 1e-9))
@@ -174,11 +173,10 @@ class DeviceClock:
         else:
             last = self._stretches[-1]
             is_gap = block.breaks != self._breaks and abs(last.error_seconds(*place)) > _GAP_SECONDS
-            if is_gap or not last.add(*place):
-                if last.is_known:
-                    self._begin(block, last.skew, _KNOWN_RATE_ERROR)
-                else:
-                    self._begin(block, 0.0, _RATE_ERROR)
+            if is_gap:
+                self._begin(block, last.skew, max(last.skew_error, _LEAST_RATE_ERROR))
+            elif not last.add(*place):
+                self._begin(block, last.skew, max(last.skew_error, _LEAST_STEP_RATE_ERROR))
         self._breaks, self.devices = block.breaks, block.devices
 
     def time_ns(self, position: float) -> float:
@@ -201,6 +199,18 @@ class DeviceClock:
                 return position if end is None or position < end else None
             end = stretch.start
         return None
+
+    def gaps(self) -> list[tuple[int, float]]:
+        """
+        Return the gaps between the last stretches.
+
+        Returns:
+            The position of the first sample after each gap, and the duration of the gap in seconds.
+        """
+        return [
+            (after.start, (after.time_ns(after.start) - before.time_ns(after.start)) / 1e9)
+            for before, after in itertools.pairwise(self._stretches)
+        ]
 
     def _begin(self, block: BlockTime, skew: float, spread: float) -> None:
         stretch = _Stretch(block.position, block.time_ns, self._rate_hz, skew, spread)
