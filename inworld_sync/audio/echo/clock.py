@@ -24,9 +24,9 @@ _MOST_GROUPS: Final = 300
 # The relative difference between the nominal and the real rate is assumed to have this standard
 # deviation until the rate is measured. Most devices differ by less than 100 ppm.
 _RATE_ERROR: Final = 150e-6
-# After a break of the same device, the last rate is assumed with the accuracy with which it was
-# measured, but at least with the first standard deviation. If the device did not report the break,
-# the audio may come from another device, so the second standard deviation is the least.
+# After a break, the last rate is assumed with the standard deviation of its measurement, which is
+# raised to the first of these numbers if it is smaller. If the device did not report the break, a
+# sound server may play the audio on another device now. Then the second number is the least.
 _LEAST_RATE_ERROR: Final = 5e-6
 _LEAST_STEP_RATE_ERROR: Final = 20e-6
 # The errors of the observations are assumed to be at least this large, because the latency that a
