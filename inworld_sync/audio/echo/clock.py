@@ -39,9 +39,14 @@ _ROUNDS: Final = 3
 # direction, samples were lost, or the latency of the device has changed.
 _STEP_GROUPS: Final = 4
 _STEP_SECONDS: Final = 0.008
-# After a block that the device reports as incomplete, the line continues if the block differs by
-# less than this time, because some systems report gaps that did not occur.
+# Some systems report gaps that did not occur. So a reported gap counts only if the block differs by
+# more than _GAP_SECONDS from the line, or if the time since the last block differs from the usual
+# time by more than _SHORT_GAP_SECONDS, and by more than _GAP_JUMPS times the mean difference. The
+# mean difference is averaged with the weight _NEW_JUMP for each block.
 _GAP_SECONDS: Final = 0.004
+_SHORT_GAP_SECONDS: Final = 0.0005
+_GAP_JUMPS: Final = 6.0
+_NEW_JUMP: Final = 0.1
 # How many stretches without a break are kept.
 _MOST_STRETCHES: Final = 8
 
@@ -59,6 +64,8 @@ class _Stretch:
         self._offset = 0.0
         self._middle = 0.0
         self.skew_error = spread  # the standard deviation of the slope
+        self._jump = _GAP_SECONDS  # the mean difference between two blocks
+        self._late = 0.0  # the lateness of the last block
         self._prior_skew, self._prior_spread = skew, spread
         # Each pair has the time that follows from the sample count, and the lateness. Both are in
         # seconds.
@@ -69,7 +76,9 @@ class _Stretch:
     def add(self, position: int, time_ns: int) -> bool:
         """Add the time of a block. Return False if the recent blocks no longer fit the line."""
         at = (position - self.start) / self._rate_hz
-        late = (time_ns - self._start_ns) / 1e9 - at
+        late = self._lateness(position, time_ns)
+        self._jump += _NEW_JUMP * (abs(late - self._late) - self._jump)
+        self._late = late
         if self._group and at - self._group[0][0] >= _GROUP_SECONDS:
             group, self._group = self._group, []
             if not self._add_group(group):
@@ -81,9 +90,15 @@ class _Stretch:
             self._offset, self._middle = _median(errors), at
         return True
 
-    def error_seconds(self, position: int, time_ns: int) -> float:
-        """Return how late a block is, compared with the line."""
-        return (time_ns - self.time_ns(position)) / 1e9
+    def is_after_gap(self, position: int, time_ns: int) -> bool:
+        """Return whether a block that is said to follow a gap differs from the blocks before."""
+        jump = abs(self._lateness(position, time_ns) - self._late)
+        error_seconds = abs(time_ns - self.time_ns(position)) / 1e9
+        is_short = jump > max(_SHORT_GAP_SECONDS, _GAP_JUMPS * self._jump)
+        return is_short or error_seconds > _GAP_SECONDS
+
+    def _lateness(self, position: int, time_ns: int) -> float:
+        return (time_ns - self._start_ns) / 1e9 - (position - self.start) / self._rate_hz
 
     def time_ns(self, position: float) -> float:
         """Return the time at which the sample at *position* was captured or is heard."""
@@ -172,8 +187,7 @@ class DeviceClock:
             self._begin(block, 0.0, _RATE_ERROR)
         else:
             last = self._stretches[-1]
-            is_gap = block.breaks != self._breaks and abs(last.error_seconds(*place)) > _GAP_SECONDS
-            if is_gap:
+            if block.breaks != self._breaks and last.is_after_gap(*place):
                 self._begin(block, last.skew, max(last.skew_error, _LEAST_RATE_ERROR))
             elif not last.add(*place):
                 self._begin(block, last.skew, max(last.skew_error, _LEAST_STEP_RATE_ERROR))

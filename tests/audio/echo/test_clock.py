@@ -109,12 +109,25 @@ def test_several_gaps() -> None:
     assert -300 == pytest.approx(device.clock.skew * 1e6, abs=10)
 
 
-def test_a_gap_that_did_not_occur() -> None:
-    """If a system reports a gap that did not occur, the estimated times continue."""
+def test_a_short_gap() -> None:
+    """A gap of 1.5 ms is found if the times of the blocks are exact."""
     device = Device()
-    device.run(3)
+    device.run(5)
+    device.start_ns += 1_500_000
     device.breaks += 1
     device.run(1)
+
+    assert device.clock.gaps() == [(5 * RATE_HZ, pytest.approx(0.0015, abs=1e-5))]
+
+
+@pytest.mark.parametrize("late_ms", [0, 0.1, 2])
+def test_gaps_that_did_not_occur(late_ms: float) -> None:
+    """If a system reports gaps that did not occur, the estimated times continue."""
+    device = Device(late_ms=late_ms)
+    device.run(3)
+    for _ in range(10):
+        device.breaks += 1
+        device.run(0.1)
 
     assert device.clock.stretches == 1
 
