@@ -24,9 +24,12 @@ _MOST_GROUPS: Final = 300
 # The relative difference between the nominal and the real rate is assumed to have this standard
 # deviation until the rate is measured. Most devices differ by less than 100 ppm.
 _RATE_ERROR: Final = 150e-6
-# After a break, the last rate is assumed with the standard deviation of its measurement, which is
-# raised to the first of these numbers if it is smaller. If the device did not report the break, a
-# sound server may play the audio on another device now. Then the second number is the least.
+# After a break, the last rate is assumed if it was measured with at least _KNOWN_GROUPS
+# observations. The rate of a shorter stretch is not used, because the latency that a sound server
+# reports wanders after a break. The standard deviation of the measurement is raised to
+# _LEAST_RATE_ERROR. If the device did not report the break, a sound server may play the audio on
+# another device now, so the standard deviation is raised to _LEAST_STEP_RATE_ERROR.
+_KNOWN_GROUPS: Final = 80
 _LEAST_RATE_ERROR: Final = 5e-6
 _LEAST_STEP_RATE_ERROR: Final = 20e-6
 # The errors of the observations are assumed to be at least this large, because the latency that a
@@ -63,7 +66,7 @@ class _Stretch:
         self.skew = skew
         self._offset = 0.0
         self._middle = 0.0
-        self.skew_error = spread  # the standard deviation of the slope
+        self._skew_error = spread  # the standard deviation of the slope
         self._jump = _GAP_SECONDS  # the mean difference between two blocks
         self._late = 0.0  # the lateness of the last block
         self._prior_skew, self._prior_spread = skew, spread
@@ -72,6 +75,12 @@ class _Stretch:
         self._groups: deque[tuple[float, float]] = deque(maxlen=_MOST_GROUPS)
         self._group: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []
+
+    def assumed_rate(self, least_error: float) -> tuple[float, float]:
+        """Return the slope that is assumed after a break, and its standard deviation."""
+        if len(self._groups) < _KNOWN_GROUPS:
+            return self._prior_skew, self._prior_spread
+        return self.skew, max(self._skew_error, least_error)
 
     def add(self, position: int, time_ns: int) -> bool:
         """Add the time of a block. Return False if the recent blocks no longer fit the line."""
@@ -139,7 +148,7 @@ class _Stretch:
             moment = (weights * (at - middle) * (late - offset)).sum()
             width = float((weights * (at - middle) ** 2).sum()) + trust
             self.skew = float(moment + trust * self._prior_skew) / width
-            self.skew_error = spread / math.sqrt(width)
+            self._skew_error = spread / math.sqrt(width)
             self._middle, self._offset = middle, float(offset)
             errors = np.abs(late - offset - self.skew * (at - middle))
             weights = np.minimum(1.0, _OUTLIER * spread / np.maximum(errors, 1e-9))
@@ -188,9 +197,9 @@ class DeviceClock:
         else:
             last = self._stretches[-1]
             if block.breaks != self._breaks and last.is_after_gap(*place):
-                self._begin(block, last.skew, max(last.skew_error, _LEAST_RATE_ERROR))
+                self._begin(block, *last.assumed_rate(_LEAST_RATE_ERROR))
             elif not last.add(*place):
-                self._begin(block, last.skew, max(last.skew_error, _LEAST_STEP_RATE_ERROR))
+                self._begin(block, *last.assumed_rate(_LEAST_STEP_RATE_ERROR))
         self._breaks, self.devices = block.breaks, block.devices
 
     def time_ns(self, position: float) -> float:
