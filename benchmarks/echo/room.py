@@ -95,12 +95,14 @@ def record(room: Room, played: npt.NDArray[np.int16]) -> Recording:
     chance = np.random.default_rng(room.seed)
     rate = room.speaker_hz
     real_hz = rate * (1.0 + room.speaker_ppm * 1e-6)
-    # Pairs of a position in *played* and the count of samples of silence before this position.
+    # Pairs of a position in *played* and the count of samples of silence before this position. A
+    # device plays each block without a gap. It has nothing to play only between two blocks.
+    block = int(OUTPUT_BLOCK_S * rate)
     gaps = [
-        (int(at), int(chance.uniform(0.005, 0.06) * rate))
+        (int(at) // block * block, int(chance.uniform(0.005, 0.06) * rate))
         for at in sorted(chance.uniform(0.3, 0.9, room.underruns) * len(played))
     ]
-    change = len(played) // 2
+    change = len(played) // 2 // block * block
     if room.replaced:
         gaps = sorted([*gaps, (change, rate * 3 // 10)])
     silences = np.zeros(len(played), np.int64)

@@ -50,6 +50,7 @@ class Room:
         ppm: How much too fast the clock of the loudspeaker is, in parts per million.
         gap_at: The sample before which the loudspeaker plays nothing for 30 ms. With 0, there is
             no gap.
+        late_ms: By how many milliseconds the times after the gap are reported too late.
         other_at: The first sample of another loudspeaker, which starts after a pause of 0.5 s.
             With 0, there is only one loudspeaker.
         near: The user's speech, at 16 kHz.
@@ -62,6 +63,7 @@ class Room:
     delay_ms: float = 20.0
     ppm: float = 0.0
     gap_at: int = 0
+    late_ms: float = 0.0
     other_at: int = 0
     stops_at: int = 0
     near: Wave = attrs.field(factory=lambda: np.zeros(0))
@@ -125,6 +127,7 @@ class Room:
         silences = self._silences()
         place = position + sum(silence for at, silence in silences.items() if at <= position)
         time_ns = START_NS + int(place * 1e9 / (PLAYED_HZ * (1 + self.ppm * 1e-6)))
+        time_ns += int(self.late_ms * 1e6) if 0 < self.gap_at <= position else 0
         breaks = 1 + sum(at <= position for at in silences)
         return BlockTime(position, time_ns, breaks, 1 + (0 < self.other_at <= position))
 

@@ -7,7 +7,9 @@ speaker ── samples, times ── PlayedAudio, DeviceClock ─┐ read at the
 microphone ─ samples, times ─ Resampler, DeviceClock ──┴─ Processor ────────┘  ResidualSuppressor
 ```
 The played audio is read a little ahead of its echo. The rate of reading follows the clocks of both
-devices. This module starts no thread and reads no clock: the caller passes all times.
+devices. If the speaker had nothing to play for a moment, this silence is read too. The duration of
+the silence is measured with the clock first, and then with the echo of the audio after the silence.
+This module starts no thread and reads no clock: the caller passes all times.
 """
 
 from __future__ import annotations
@@ -62,6 +64,12 @@ _FOLLOW_RATE: Final = 10e-6
 _EXACT_RATE_STEP: Final = 0.05e-6
 _SKIP_SECONDS: Final = 0.02
 _SKIP_AFTER_BREAK_SECONDS: Final = 0.003
+# After a gap of the speaker, the delay of the echo is searched for at most this many frames. Only
+# frames whose expected echo is above this level are counted.
+_MOST_SEARCHED_FRAMES: Final = 40
+# A search takes up to 6 ms at 48 kHz, so the delay is searched once in this many frames.
+_SEARCH_FRAMES: Final = 3
+_LEAST_ECHO_LEVEL: Final = 20.0
 # The removed echo is measured only while the played audio is above this level, in units of 16-bit
 # samples. The measurement is averaged over _AVERAGED_FRAMES frames.
 _LEAST_PLAYED_LEVEL: Final = 100.0
@@ -129,7 +137,12 @@ class EchoCanceller:
         self._finder = DelayFinder(rate_hz)
         self._shift_seconds = 0.0  # by how much the played audio is delayed
         self._ratio = 1.0  # of the measured rates
-        self._place: float | None = None  # in the played audio; None in a gap
+        self._place: float | None = None  # in the played audio; None until it is measured
+        # The position after the last gap that was read, and whether the delay since this gap is
+        # still searched.
+        self._gap: int | None = None
+        self._is_searching = False
+        self._searched_frames = 0
         self._stretches = (0, 0)
         self._devices = 0
         self._energy_before = self._energy_after = 0.0
@@ -209,10 +222,11 @@ class EchoCanceller:
 
         if not self._has_speaker:
             return self._processor.process(b"", _pcm(recorded))
-        echo, rest = self._linear.process(played, recorded)
+        echo, rest = self._linear.process(played, recorded, is_uncertain=self._is_searching)
+        is_uncertain = self._is_searching and self._search_jump(echo)
         processed = self._processor.process(_pcm(played), _pcm(recorded))
         samples = np.frombuffer(processed, "<i2").astype(np.float64)
-        cleaned = self._gate.process(played, echo, rest, samples)
+        cleaned = self._gate.process(played, echo, rest, samples, is_uncertain=is_uncertain)
         self._measure(played, recorded, cleaned)
         return _pcm(cleaned)
 
@@ -226,14 +240,15 @@ class EchoCanceller:
         captured = self._frames * self._frame_samples * self._recorded_step
         captured_ns = self._recorded_clock.time_ns((self._first_position or 0) + captured)
         heard_ns = captured_ns + (_AHEAD_SECONDS - self._shift_seconds) * 1e9
+        self._measure_gaps()
         measured = self._played_clock.position(heard_ns)
-        if measured is None:
-            self._place = None
+        if measured is None and self._place is None:
             return silence
         rate = self._rate()
         place, ratio = self._follow(measured, rate)
         end = place + self._frame_samples * self._played_step * ratio
-        if end + self._played.reach > self._played.end and self._may_play(now_ns, captured_ns):
+        played_end = self._played.place(self._played.end)
+        if end + self._played.reach > played_end and self._may_play(now_ns, captured_ns):
             return None
         self._ratio = rate
         self._stretches = self._counts
@@ -243,6 +258,7 @@ class EchoCanceller:
                 self._restart()
             self._devices = self._played_clock.devices
         self._place = end
+        self._begin_search(end)
         return self._played.read(place, ratio, self._frame_samples)
 
     @property
@@ -256,8 +272,17 @@ class EchoCanceller:
             return ratio
         return min(max(ratio, self._ratio - _EXACT_RATE_STEP), self._ratio + _EXACT_RATE_STEP)
 
-    def _follow(self, measured: float, ratio: float) -> tuple[float, float]:
-        """Return the position of the next frame in the played audio, and the rate of reading."""
+    def _follow(self, measured: float | None, ratio: float) -> tuple[float, float]:
+        """
+        Return the place of the next frame in the played audio, and the rate of reading.
+
+        Args:
+            measured: The position by the clocks; None in a gap.
+            ratio: The measured rate.
+        """
+        if measured is None:
+            return self._place or 0.0, ratio
+        measured = self._played.place(measured)
         if self._place is None:
             return measured, ratio
         error_seconds = (measured - self._place) / self._played_hz
@@ -266,6 +291,56 @@ class EchoCanceller:
             return measured, ratio
         correction = min(max(error_seconds / _FOLLOW_SECONDS, -_FOLLOW_RATE), _FOLLOW_RATE)
         return self._place, ratio * (1.0 + correction)
+
+    def _measure_gaps(self) -> None:
+        """Measure the gaps that were not read yet."""
+        rate_hz = self._played_hz / (1.0 + self._played_clock.skew)
+        for position, seconds in self._played_clock.gaps():
+            if self._gap is None or position > self._gap:
+                self._played.set_gap(position, seconds * rate_hz)
+
+    def _begin_search(self, end: float) -> None:
+        """Begin to search the delay if a gap was read. *end* is the place after the last frame."""
+        for position, _ in self._played_clock.gaps():
+            if self._gap is not None and position <= self._gap:
+                continue
+            if self._played.place(position) - self._played.reach < end:
+                self._gap = position
+                self._is_searching = self._gate.is_adapted
+                self._searched_frames = 0
+
+    def _search_jump(self, echo: npt.NDArray[np.float64]) -> bool:
+        """
+        Search the delay of the echo after a gap.
+
+        Returns:
+            Whether the delay is still uncertain in this frame.
+        """
+        assert self._gap is not None
+        assert self._place is not None
+        step = self._played_step * self._ratio
+        since = (self._place - self._played.place(self._gap)) / step
+        if not self._linear.after_gap(since):
+            return False
+        if float((echo * echo).mean()) < _LEAST_ECHO_LEVEL**2:
+            return True
+        if not self._gate.has_user:
+            self._searched_frames += 1
+        if self._frames % _SEARCH_FRAMES:
+            return True
+        jump_seconds = self._linear.find_jump(since)
+        if jump_seconds is not None:
+            gap = (self._played.gap(self._gap) or 0.0) + jump_seconds * self._played_hz
+            self._played.set_gap(self._gap, gap)
+            count = int(since + self._frame_samples)
+            audio = self._played.read(self._place - count * step, self._ratio, count)
+            self._linear.replace_played(audio)
+            self._is_searching = False
+        elif self._searched_frames >= _MOST_SEARCHED_FRAMES:
+            # The response is no longer right, so it is estimated again.
+            self._linear.forget()
+            self._is_searching = False
+        return True
 
     def _may_play(self, now_ns: int | None, captured_ns: float) -> bool:
         """Return whether the speaker may still play the audio for a frame."""
@@ -308,6 +383,7 @@ class EchoCanceller:
         self._processor = self._new_processor()
         self._linear = LinearCanceller(self._rate_hz, self._frame_samples)
         self._gate = ResidualGate(self._rate_hz)
+        self._is_searching = False
 
     def _new_processor(self) -> Processor:
         return Processor(

@@ -8,6 +8,8 @@ The slope of the line is the rate of the device's clock.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
 from typing import Final
 
@@ -22,10 +24,14 @@ _MOST_GROUPS: Final = 300
 # The relative difference between the nominal and the real rate is assumed to have this standard
 # deviation until the rate is measured. Most devices differ by less than 100 ppm.
 _RATE_ERROR: Final = 150e-6
-# After a break, a smaller standard deviation is assumed if the rate of the device was measured with
-# at least this many observations.
+# After a break, the last rate is assumed if it was measured with at least _KNOWN_GROUPS
+# observations. The rate of a shorter stretch is not used, because the latency that a sound server
+# reports wanders after a break. The standard deviation of the measurement is raised to
+# _LEAST_RATE_ERROR. If the device did not report the break, a sound server may play the audio on
+# another device now, so the standard deviation is raised to _LEAST_STEP_RATE_ERROR.
 _KNOWN_GROUPS: Final = 80
-_KNOWN_RATE_ERROR: Final = 20e-6
+_LEAST_RATE_ERROR: Final = 5e-6
+_LEAST_STEP_RATE_ERROR: Final = 20e-6
 # The errors of the observations are assumed to be at least this large, because the latency that a
 # sound server reports wanders during the first seconds.
 _LEAST_ERROR_SECONDS: Final = 1e-3
@@ -36,9 +42,14 @@ _ROUNDS: Final = 3
 # direction, samples were lost, or the latency of the device has changed.
 _STEP_GROUPS: Final = 4
 _STEP_SECONDS: Final = 0.008
-# After a block that the device reports as incomplete, the line continues if the block differs by
-# less than this time, because some systems report gaps that did not occur.
+# Some systems report gaps that did not occur. So a reported gap counts only if the block differs by
+# more than _GAP_SECONDS from the line, or if the time since the last block differs from the usual
+# time by more than _SHORT_GAP_SECONDS, and by more than _GAP_JUMPS times the mean difference. The
+# mean difference is averaged with the weight _NEW_JUMP for each block.
 _GAP_SECONDS: Final = 0.004
+_SHORT_GAP_SECONDS: Final = 0.0005
+_GAP_JUMPS: Final = 6.0
+_NEW_JUMP: Final = 0.1
 # How many stretches without a break are kept.
 _MOST_STRETCHES: Final = 8
 
@@ -55,6 +66,9 @@ class _Stretch:
         self.skew = skew
         self._offset = 0.0
         self._middle = 0.0
+        self._skew_error = spread  # the standard deviation of the slope
+        self._jump = _GAP_SECONDS  # the mean difference between two blocks
+        self._late = 0.0  # the lateness of the last block
         self._prior_skew, self._prior_spread = skew, spread
         # Each pair has the time that follows from the sample count, and the lateness. Both are in
         # seconds.
@@ -62,15 +76,18 @@ class _Stretch:
         self._group: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []
 
-    @property
-    def is_known(self) -> bool:
-        """Whether the slope was measured for long enough."""
-        return len(self._groups) >= _KNOWN_GROUPS
+    def assumed_rate(self, least_error: float) -> tuple[float, float]:
+        """Return the slope that is assumed after a break, and its standard deviation."""
+        if len(self._groups) < _KNOWN_GROUPS:
+            return self._prior_skew, self._prior_spread
+        return self.skew, max(self._skew_error, least_error)
 
     def add(self, position: int, time_ns: int) -> bool:
         """Add the time of a block. Return False if the recent blocks no longer fit the line."""
         at = (position - self.start) / self._rate_hz
-        late = (time_ns - self._start_ns) / 1e9 - at
+        late = self._lateness(position, time_ns)
+        self._jump += _NEW_JUMP * (abs(late - self._late) - self._jump)
+        self._late = late
         if self._group and at - self._group[0][0] >= _GROUP_SECONDS:
             group, self._group = self._group, []
             if not self._add_group(group):
@@ -82,9 +99,15 @@ class _Stretch:
             self._offset, self._middle = _median(errors), at
         return True
 
-    def error_seconds(self, position: int, time_ns: int) -> float:
-        """Return how late a block is, compared with the line."""
-        return (time_ns - self.time_ns(position)) / 1e9
+    def is_after_gap(self, position: int, time_ns: int) -> bool:
+        """Return whether a block that is said to follow a gap differs from the blocks before."""
+        jump = abs(self._lateness(position, time_ns) - self._late)
+        error_seconds = abs(time_ns - self.time_ns(position)) / 1e9
+        is_short = jump > max(_SHORT_GAP_SECONDS, _GAP_JUMPS * self._jump)
+        return is_short or error_seconds > _GAP_SECONDS
+
+    def _lateness(self, position: int, time_ns: int) -> float:
+        return (time_ns - self._start_ns) / 1e9 - (position - self.start) / self._rate_hz
 
     def time_ns(self, position: float) -> float:
         """Return the time at which the sample at *position* was captured or is heard."""
@@ -123,9 +146,9 @@ class _Stretch:
             spread = max(1.4826 * float(np.median(np.abs(errors))), _LEAST_ERROR_SECONDS)
             trust = (spread / self._prior_spread) ** 2
             moment = (weights * (at - middle) * (late - offset)).sum()
-            self.skew = float(
-                (moment + trust * self._prior_skew) / ((weights * (at - middle) ** 2).sum() + trust)
-            )
+            width = float((weights * (at - middle) ** 2).sum()) + trust
+            self.skew = float(moment + trust * self._prior_skew) / width
+            self._skew_error = spread / math.sqrt(width)
             self._middle, self._offset = middle, float(offset)
             errors = np.abs(late - offset - self.skew * (at - middle))
             weights = np.minimum(1.0, _OUTLIER * spread / np.maximum(errors, 1e-9))
@@ -173,12 +196,10 @@ class DeviceClock:
             self._begin(block, 0.0, _RATE_ERROR)
         else:
             last = self._stretches[-1]
-            is_gap = block.breaks != self._breaks and abs(last.error_seconds(*place)) > _GAP_SECONDS
-            if is_gap or not last.add(*place):
-                if last.is_known:
-                    self._begin(block, last.skew, _KNOWN_RATE_ERROR)
-                else:
-                    self._begin(block, 0.0, _RATE_ERROR)
+            if block.breaks != self._breaks and last.is_after_gap(*place):
+                self._begin(block, *last.assumed_rate(_LEAST_RATE_ERROR))
+            elif not last.add(*place):
+                self._begin(block, *last.assumed_rate(_LEAST_STEP_RATE_ERROR))
         self._breaks, self.devices = block.breaks, block.devices
 
     def time_ns(self, position: float) -> float:
@@ -201,6 +222,18 @@ class DeviceClock:
                 return position if end is None or position < end else None
             end = stretch.start
         return None
+
+    def gaps(self) -> list[tuple[int, float]]:
+        """
+        Return the gaps between the last stretches.
+
+        Returns:
+            The position of the first sample after each gap, and the duration of the gap in seconds.
+        """
+        return [
+            (after.start, (after.time_ns(after.start) - before.time_ns(after.start)) / 1e9)
+            for before, after in itertools.pairwise(self._stretches)
+        ]
 
     def _begin(self, block: BlockTime, skew: float, spread: float) -> None:
         stretch = _Stretch(block.position, block.time_ns, self._rate_hz, skew, spread)

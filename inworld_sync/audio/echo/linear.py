@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from inworld_sync.audio.echo.jump import MOST_JUMP_SECONDS, find_jump
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -31,6 +33,8 @@ _STEPS: Final = 5
 _REGULARIZATION: Final = 1e-4
 # Segments of played audio below this level are not used. The unit is one step of a 16-bit sample.
 _LEAST_LEVEL: Final = 30.0
+# A jump of the delay is measured with at most this much recorded audio.
+_COMPARED_SECONDS: Final = 0.3
 # A result with more than this many times the energy of the recorded audio is not used.
 _DIVERGED: Final = 2.0
 
@@ -66,17 +70,20 @@ class LinearCanceller:
         self._frame = frame_samples
         self._taps = round(_RESPONSE_SECONDS * sample_rate_hz)
         self._segment = round(_SEGMENT_SECONDS * sample_rate_hz) // frame_samples * frame_samples
+        self._most_compared = round(_COMPARED_SECONDS * sample_rate_hz)
         self._delay = 0
         most_delay = round(_MOST_DELAY_SECONDS * sample_rate_hz)
         self._played: npt.NDArray[np.float32] = np.zeros(
-            most_delay + self._taps + self._segment, np.float32
+            most_delay + self._taps + max(self._segment, self._most_compared), np.float32
         )
-        self._recorded: npt.NDArray[np.float32] = np.zeros(self._segment, np.float32)
+        self._recorded: npt.NDArray[np.float32] = np.zeros(
+            max(self._segment, self._most_compared), np.float32
+        )
         self._filled = 0
         self._frame_size = _power_of_two(self._taps + frame_samples)
         self._segment_size = _power_of_two(self._taps + self._segment)
         self._equations_size = _power_of_two(2 * self._taps)
-        self._forget()
+        self.forget()
         self._set_response(np.zeros(self._taps))
 
     def set_delay(self, seconds: float) -> None:
@@ -94,13 +101,25 @@ class LinearCanceller:
         elif -self._taps < later < 0:
             response[-later:] = self._response[:later]
         self._delay = wanted
-        self._forget()
+        self.forget()
         self._set_response(response)
 
     def process(
-        self, played: npt.NDArray[np.float32], recorded: npt.NDArray[np.float32]
+        self,
+        played: npt.NDArray[np.float32],
+        recorded: npt.NDArray[np.float32],
+        *,
+        is_uncertain: bool = False,
     ) -> LinearResult:
-        """Divide a frame of recorded audio into echo and rest."""
+        """
+        Divide a frame of recorded audio into echo and rest.
+
+        Args:
+            played: The frame of the speaker.
+            recorded: The frame of the microphone.
+            is_uncertain: Whether the delay of the echo may be wrong. Then the estimate is not
+                changed.
+        """
         import numpy as np
 
         self._played[: -self._frame] = self._played[self._frame :]
@@ -114,10 +133,45 @@ class LinearCanceller:
         self._filled += self._frame
         if self._filled >= self._segment:
             self._filled = 0
-            self._learn()
-        if _energy(rest) > _DIVERGED * _energy(recorded):
+            if not is_uncertain:
+                self._learn()
+        if not is_uncertain and _energy(rest) > _DIVERGED * _energy(recorded):
             return LinearResult(np.zeros(self._frame), recorded.astype(np.float64))
         return LinearResult(echo, rest)
+
+    def after_gap(self, played_samples: float) -> int:
+        """
+        Return how many recorded samples contain the echo of audio after a gap.
+
+        Args:
+            played_samples: The count of samples of played audio since the gap.
+        """
+        lead = round(_LEAD_SECONDS * self._rate_hz)
+        return max(round(played_samples) - self._delay - lead, 0)
+
+    def find_jump(self, played_samples: float) -> float | None:
+        """
+        Measure how many seconds the echo is later since a gap in the played audio.
+
+        Args:
+            played_samples: The count of samples of played audio since the gap.
+
+        Returns:
+            The time; None if it cannot be measured with the audio so far.
+        """
+        count = min(self.after_gap(played_samples), self._most_compared)
+        if count <= 2 * MOST_JUMP_SECONDS * self._rate_hz:
+            return None
+        played = self._delayed(self._taps - 1 + count)
+        gap = max(len(played) + self._delay - round(played_samples), 0)
+        samples = find_jump(played, self._recorded[-count:], self._response, gap, self._rate_hz)
+        return None if samples is None else samples / self._rate_hz
+
+    def replace_played(self, played: npt.NDArray[np.float32]) -> None:
+        """Replace the last samples of the speaker. Audio that is no longer held is ignored."""
+        count = min(len(played), len(self._played))
+        if count:
+            self._played[-count:] = played[-count:]
 
     def _delayed(self, count: int) -> npt.NDArray[np.float32]:
         end = len(self._played) - self._delay
@@ -129,7 +183,8 @@ class LinearCanceller:
         self._response = response
         self._response_spectrum = np.fft.rfft(response, self._frame_size)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Estimate the response only from later audio. Keep the present estimate."""
         import numpy as np
 
         self._own: npt.NDArray[np.float64] = np.zeros(self._taps)
@@ -144,6 +199,7 @@ class LinearCanceller:
         played = self._delayed(before + self._segment).astype(np.float64)
         if _energy(played[before:]) < _LEAST_LEVEL**2 * self._segment:
             return
+        recorded = self._recorded[-self._segment :]
         size = self._segment_size
         spectrum = np.fft.rfft(played, size)
         if self._candidate is not None:
@@ -151,12 +207,12 @@ class LinearCanceller:
                 np.fft.irfft(spectrum * np.fft.rfft(each, size), size)[before : len(played)]
                 for each in (self._candidate, self._response)
             ]
-            new, present = (_energy(self._recorded - each) for each in echoes)
+            new, present = (_energy(recorded - each) for each in echoes)
             if new < present:
                 self._set_response(self._candidate)
         ends = np.zeros((2, len(played)))
         ends[0, before:] = played[before:]
-        ends[1, before:] = self._recorded
+        ends[1, before:] = recorded
         correlations = np.fft.irfft(np.fft.rfft(ends, size) * np.conj(spectrum), size)
         self._own = _KEPT * self._own + correlations[0, : self._taps]
         self._cross = _KEPT * self._cross + correlations[1, : self._taps]

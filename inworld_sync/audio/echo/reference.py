@@ -1,8 +1,12 @@
 """
-Stores the audio that a speaker played, and reads this audio at any position and any rate.
+Stores the audio that a speaker played, and reads this audio at any place and any rate.
 
 The clocks of a speaker and a microphone differ by up to 0.1 %. So the canceller reads the played
 audio a little faster or slower than it was played, with interpolation between the samples.
+
+A speaker that has nothing to play is silent for a moment, between two samples. Such a gap is not a
+whole number of samples. The *position* of a sample counts the samples before it. The *place* of a
+sample is its position plus the durations of all gaps before it, in samples.
 """
 
 from __future__ import annotations
@@ -54,6 +58,9 @@ class PlayedAudio:
         self._step = from_hz / to_hz
         self._start = 0  # the position of the first sample
         self.end = 0
+        # The position of the first sample after each gap, with the duration of the gap in samples.
+        self._gaps: dict[int, float] = {}
+        self._earlier_gaps = 0.0  # the total duration of the gaps that are no longer in self._gaps
 
     @property
     def reach(self) -> int:
@@ -86,39 +93,74 @@ class PlayedAudio:
         self.end = first + len(samples)
         self._samples[first - self._start : self.end - self._start] = samples
 
-    def read(self, position: float, ratio: float, count: int) -> npt.NDArray[np.float32]:
+    def gap(self, position: int) -> float | None:
+        """Return how many samples the gap before *position* lasts; None if there is no gap."""
+        return self._gaps.get(position)
+
+    def set_gap(self, position: int, samples: float) -> None:
         """
-        Return resampled audio. Positions without samples are silence.
+        Add the last gap so far, or change its duration.
 
         Args:
-            position: The position of the first sample.
+            position: The position of the first sample after the gap.
+            samples: The duration of the gap in samples. If the duration is negative, the last
+                samples before the gap were not heard.
+        """
+        self._gaps[position] = samples
+        for old in [each for each in self._gaps if each < min(self._start, position)]:
+            self._earlier_gaps += self._gaps.pop(old)
+
+    def place(self, position: float) -> float:
+        """Return the place of a sample."""
+        gaps = sum(samples for start, samples in self._gaps.items() if start <= position)
+        return position + self._earlier_gaps + gaps
+
+    def read(self, place: float, ratio: float, count: int) -> npt.NDArray[np.float32]:
+        """
+        Return resampled audio. Gaps, and places without samples, are silence.
+
+        Args:
+            place: The place of the first sample.
             ratio: The speed of reading, relative to the nominal rate; about 1.
             count: How many samples to return.
         """
         import numpy as np
 
-        places = position + np.arange(count) * (self._step * ratio)
-        whole = np.floor(places)
-        phases = np.rint((places - whole) * _PHASES).astype(np.intp)
+        places = np.arange(count, dtype=np.float64) * (self._step * ratio)
+        places += place - self._earlier_gaps
+        result = np.zeros(count, np.float32)
+        begin = self._start
+        silence = 0.0  # the gaps before *begin*
+        for start, samples in [*self._gaps.items(), (self.end, 0.0)]:
+            end = start + min(math.floor(samples), 0)
+            positions = np.asarray(places - silence, np.float64)
+            is_near = positions[-1] > begin - self.reach and positions[0] < end + self.reach
+            if begin < end and is_near:
+                result += self._read(positions, begin, end)
+            begin, silence = max(begin, start), silence + samples
+        return result
+
+    def _read(
+        self, positions: npt.NDArray[np.float64], begin: int, end: int
+    ) -> npt.NDArray[np.float32]:
+        """Interpolate between the samples from *begin* to *end* only."""
+        import numpy as np
+
+        whole = np.floor(positions)
+        phases = np.rint((positions - whole) * _PHASES).astype(np.intp)
         first = int(whole[0]) - self._taps // 2 + 1
         last = int(whole[-1]) + self._taps // 2 + 1
-        window = self._window(first, last)
+        window = np.zeros(last - first + 1, np.float32)
+        from_, to = max(first, begin), min(last + 1, end)
+        if from_ < to:
+            window[from_ - first : to - first] = self._samples[
+                from_ - self._start : to - self._start
+            ]
         indices = (whole.astype(np.intp) - int(whole[0]))[:, None] + np.arange(self._taps)
         result: npt.NDArray[np.float32] = np.einsum(
             "ij,ij->i", window[indices], self._filter[phases]
         )
         return result
-
-    def _window(self, first: int, last: int) -> npt.NDArray[np.float32]:
-        """Return the samples from *first* to *last*, both included."""
-        import numpy as np
-
-        window = np.zeros(last - first + 1, np.float32)
-        begin, end = max(first, self._start), min(last + 1, self.end)
-        if begin < end:
-            stored = self._samples[begin - self._start : end - self._start]
-            window[begin - first : end - first] = stored
-        return window
 
 
 @functools.cache

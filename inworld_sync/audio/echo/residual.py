@@ -34,6 +34,11 @@ _PASSED_DB: Final = (-38.0, -30.0)
 # the first frame of an echo.
 _CERTAIN_FRAMES: Final = 2
 _SPEAKING_FRAMES: Final = 20
+# After a gap of the speaker, the delay of the echo is uncertain, so the rest of the echo is loud.
+# But the levels of the recorded audio and of the expected echo are equal if only the speaker plays.
+# The user speaks too if the difference is larger than this in _LOUDER_FRAMES frames in a row.
+_LOUDER_DB: Final = 6.0
+_LOUDER_FRAMES: Final = 4
 # The attenuation of the rest of the echo while only the speaker plays.
 _ATTENUATION_DB: Final = -30.0
 # If the processor has removed this much, only the rest of an echo remains.
@@ -89,6 +94,13 @@ class ResidualGate:
         self._speaking_frames = 0
         self._user = 0.0
         self._gain = 1.0
+        self._recorded = 0.0
+        self._louder_frames = 0
+
+    @property
+    def has_user(self) -> bool:
+        """Whether the user speaks in the last frame, or may speak."""
+        return self._user > 0.0
 
     @property
     def is_exact(self) -> bool:
@@ -106,6 +118,8 @@ class ResidualGate:
         echo: npt.NDArray[np.float64],
         rest: npt.NDArray[np.float64],
         processed: npt.NDArray[np.float64],
+        *,
+        is_uncertain: bool = False,
     ) -> npt.NDArray[np.float64]:
         """
         Return a frame of the result.
@@ -115,6 +129,8 @@ class ResidualGate:
             echo: The estimated linear echo.
             rest: The audio without the estimated echo.
             processed: The output of the processor.
+            is_uncertain: Whether the expected delay of the echo may be wrong. Then nothing is
+                measured, and only a user who is louder than the echo passes.
         """
         import numpy as np
 
@@ -128,11 +144,20 @@ class ResidualGate:
         self._speaking_frames = max(self._speaking_frames - 1, 0)
         ratio_db = _decibels(self._rest, self._echo)
         has_echo = self._echo > _LEAST_ECHO**2
-        if has_echo:
+        is_uncertain = is_uncertain and has_echo
+        # The rest is measured only while the speaker plays. After the speaker has stopped, the
+        # decaying level of the echo is above the limit for up to a second, and the user may speak.
+        is_playing = _power(echo) > _LEAST_ECHO**2 and not is_uncertain
+        if is_playing:
             self._measure_usual(ratio_db)
-        if has_echo and self.is_adapted:
+        self._recorded = _FAST * self._recorded + (1.0 - _FAST) * _power(echo + rest)
+        is_louder = is_uncertain and _decibels(self._recorded, self._echo) > _LOUDER_DB
+        self._louder_frames = self._louder_frames + 1 if is_louder else 0
+        if is_uncertain:
+            user = self._find_louder_user()
+        elif has_echo and self.is_adapted:
             above_usual = _share(ratio_db - self._usual_db, _ABOVE_USUAL_DB)
-            is_echo_only = above_usual == 0.0
+            is_echo_only = is_playing and above_usual == 0.0
             user, gain = self._find_user(above_usual, ratio_db), 0.0
         else:
             self._certain_frames = 0
@@ -140,6 +165,8 @@ class ResidualGate:
         gain = 10 ** (_ATTENUATION_DB * (1.0 - min(gain, _share(removed_db, _REMOVED_DB))) / 20.0)
         if self._is_held():
             user = gain = 0.0
+        elif is_uncertain:
+            gain = 0.0
         frame = len(rest)
         reduced = self._suppressor.process(echo, rest, is_echo_only=is_echo_only)
         both = np.concatenate((self._delayed, reduced))
@@ -176,6 +203,14 @@ class ResidualGate:
         if self._certain_frames >= _CERTAIN_FRAMES:
             self._speaking_frames = _SPEAKING_FRAMES
         return 1.0 if self._speaking_frames else user
+
+    def _find_louder_user(self) -> float:
+        """Return 1 if the user speaks, or 0, although the delay of the echo is uncertain."""
+        if self._louder_frames >= _LOUDER_FRAMES:
+            self._speaking_frames = _SPEAKING_FRAMES
+        # This rest is not compared with the rest after the uncertainty.
+        self._certain_frames, self._rest = 0, 0.0
+        return 1.0 if self._speaking_frames else 0.0
 
 
 def _power(samples: npt.NDArray[np.floating[Any]]) -> float:

@@ -84,21 +84,50 @@ def test_missing_samples(is_reported: bool) -> None:
     device.run(2)
 
     assert device.clock.stretches == 2
+    (found,) = device.clock.gaps()
+    if is_reported:
+        assert found == (gap, pytest.approx(0.05, abs=1e-4))
     assert abs(device.error_ms(device.position)) < 0.5
     assert abs(device.clock.time_ns(gap - RATE_HZ) - before_ns + 1e9 / 1.0003) < 3e5
     assert -300 == pytest.approx(device.clock.skew * 1e6, abs=20)
     if is_reported:
         assert device.clock.position(before_ns + 25e6) is None
-        found = device.clock.position(before_ns + 60e6)
-        assert gap + 160 == pytest.approx(found or 0.0, abs=5)
+        position = device.clock.position(before_ns + 60e6)
+        assert gap + 160 == pytest.approx(position or 0.0, abs=5)
 
 
-def test_a_gap_that_did_not_occur() -> None:
-    """If a system reports a gap that did not occur, the estimated times continue."""
+def test_several_gaps() -> None:
+    """The measured rate is kept if gaps follow each other soon."""
+    device = Device(300, late_ms=1)
+    device.run(30)
+    for _ in range(5):
+        device.start_ns += 30_000_000
+        device.breaks += 1
+        device.run(1)
+
+    assert device.clock.stretches == 6
+    assert -300 == pytest.approx(device.clock.skew * 1e6, abs=10)
+
+
+def test_a_short_gap() -> None:
+    """A gap of 1.5 ms is found if the times of the blocks are exact."""
     device = Device()
-    device.run(3)
+    device.run(5)
+    device.start_ns += 1_500_000
     device.breaks += 1
     device.run(1)
+
+    assert device.clock.gaps() == [(5 * RATE_HZ, pytest.approx(0.0015, abs=1e-5))]
+
+
+@pytest.mark.parametrize("late_ms", [0, 0.1, 2])
+def test_gaps_that_did_not_occur(late_ms: float) -> None:
+    """If a system reports gaps that did not occur, the estimated times continue."""
+    device = Device(late_ms=late_ms)
+    device.run(3)
+    for _ in range(10):
+        device.breaks += 1
+        device.run(0.1)
 
     assert device.clock.stretches == 1
 

@@ -72,3 +72,56 @@ def test_missing_and_repeated_samples(gap: int) -> None:
     assert audio.end == 18_000 + gap
     assert 1000 == pytest.approx(float(audio.read(17_000.0 + gap, 1.0, 10).mean()), abs=1)
     assert not audio.read(16_000.0 + gap - 5, 1.0, 1)[0] > 900
+
+
+@pytest.mark.parametrize("gap", [100.0, 480.25, 20_000.5])
+def test_a_gap(gap: float) -> None:
+    """A gap is silent. Its duration may have a fraction of a sample."""
+    audio = held(16000, 500, 16000)
+    audio.set_gap(8000, gap)
+    places = 8000 + gap + 50 + np.arange(100)
+    after = sine(500, 16000, places - gap)
+
+    assert audio.place(7999) == 7999
+    assert audio.place(8000) == 8000 + gap
+    assert np.abs(audio.read(7900.0, 1.0, 50) - sine(500, 16000, np.arange(7900, 7950))).max() < 30
+    assert not audio.read(8000.0 + audio.reach, 1.0, int(gap) - 2 * audio.reach).any()
+    assert np.abs(audio.read(8050.0 + gap, 1.0, 100) - after).max() < 30
+
+
+def test_the_edges_of_a_gap() -> None:
+    """A frame with both edges of a gap is the sum of the audio before and after the gap."""
+    wave = np.full(2000, 1000, "<i2")
+    one, other, both = (PlayedAudio(16000, 16000, 16000) for _ in range(3))
+    one.append(0, wave[:1000].tobytes())
+    other.append(1000, wave[1000:].tobytes())
+    both.append(0, wave.tobytes())
+    both.set_gap(1000, 30.5)
+    wanted = one.read(900.0, 1.0, 160) + other.read(900.0 - 30.5, 1.0, 160)
+
+    assert np.abs(both.read(900.0, 1.0, 160) - wanted).max() < 1
+
+
+def test_many_gaps() -> None:
+    """A gap may be changed. The gaps whose audio is no longer held count too."""
+    audio = PlayedAudio(1600, 16000, 16000)
+    for index in range(20):
+        audio.append(index * 1000, np.full(1000, 100 * index, "<i2").tobytes())
+        audio.set_gap(index * 1000, 50.0)
+        audio.set_gap(index * 1000, 10.5)
+
+    assert audio.place(19_500) == 19_500 + 20 * 10.5
+    assert 1900 == pytest.approx(float(audio.read(audio.place(19_500), 1.0, 10).mean()), abs=2)
+    assert audio.gap(19_000) == 10.5
+    assert audio.gap(19_001) is None
+
+
+def test_samples_that_were_not_heard() -> None:
+    """With a negative gap, the last samples before the gap are replaced by the next samples."""
+    audio = PlayedAudio(16000, 16000, 16000)
+    audio.append(0, np.full(1000, 1000, "<i2").tobytes())
+    audio.append(1000, np.full(1000, 3000, "<i2").tobytes())
+    audio.set_gap(1000, -200.0)
+
+    assert 1000 == pytest.approx(float(audio.read(750.0, 1.0, 20).mean()), abs=5)
+    assert 3000 == pytest.approx(float(audio.read(830.0, 1.0, 100).mean()), abs=5)

@@ -21,7 +21,15 @@ class Feed:
         self.add(400, echo=1000, rest=30, processed=3)
         assert self._gate.is_adapted
 
-    def add(self, count: int, *, echo: float, rest: float, processed: float) -> float:
+    def add(
+        self,
+        count: int,
+        *,
+        echo: float,
+        rest: float,
+        processed: float,
+        is_uncertain: bool = False,
+    ) -> float:
         """Process some frames. Return the level of the last result."""
         result = np.zeros(FRAME)
         for _ in range(count):
@@ -29,7 +37,8 @@ class Feed:
                 self._random.normal(0, each, FRAME) if each else np.zeros(FRAME)
                 for each in (echo, rest, processed)
             )
-            result = self._gate.process((3 * one).astype(np.float32), one, two, three)
+            played = (3 * one).astype(np.float32)
+            result = self._gate.process(played, one, two, three, is_uncertain=is_uncertain)
         return float(np.sqrt((result * result).mean()))
 
 
@@ -60,3 +69,29 @@ def test_the_start_of_an_echo(feed: Feed) -> None:
     feed.add(1, echo=1000, rest=1000, processed=1000)
 
     assert feed.add(5, echo=3000, rest=WEAK, processed=3) < WEAK / 10
+
+
+def test_a_reply_after_the_speaker_stopped(feed: Feed) -> None:
+    """The user's speech after each short speech of the assistant is not measured as echo."""
+    for _ in range(15):
+        feed.add(20, echo=1000, rest=30, processed=3)
+        feed.add(90, echo=0, rest=1000, processed=1000)
+
+    assert feed.add(30, echo=1000, rest=50, processed=50) < 50 / 10
+    assert feed.add(10, echo=1000, rest=1000, processed=1000) > 700
+
+
+def test_an_uncertain_delay(feed: Feed) -> None:
+    """While the delay of the echo is uncertain, a loud rest of the echo does not pass."""
+    for level in (1000, 1400, 30):
+        passed = feed.add(30, echo=1000, rest=level, processed=level, is_uncertain=True)
+        assert passed == 0
+
+    assert feed.add(10, echo=1000, rest=30, processed=30) < 30 / 10
+
+
+def test_a_user_while_the_delay_is_uncertain(feed: Feed) -> None:
+    """While the delay is uncertain, a user who is much louder than the echo passes."""
+    assert feed.add(10, echo=1000, rest=3000, processed=100, is_uncertain=True) > 2000
+    assert feed.add(30, echo=1000, rest=3000, processed=100, is_uncertain=True) > 2000
+    assert feed.add(40, echo=1000, rest=1000, processed=1000, is_uncertain=True) == 0
