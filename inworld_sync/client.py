@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -15,7 +14,7 @@ from inworld_sync.auth import ApiKey, Auth, Endpoint, auth_from, endpoints_from
 from inworld_sync.batch.calls import BatchCalls
 from inworld_sync.errors import ClosedError, ConfigError, InworldError
 from inworld_sync.limits.limiter import ConnectionLimiter
-from inworld_sync.locks import imports
+from inworld_sync.locks import imports, make_lock
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options, default_base_url
 from inworld_sync.models.settings import combine_settings
@@ -181,7 +180,7 @@ class Inworld(BatchCalls):
         """Start without connections. In a forked child, this method runs before other code."""
         if in_child:
             self._emulator = None  # the parent closes its emulator
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         limiter = self._options.limiter
         if limiter is None:
             limiter = ConnectionLimiter()

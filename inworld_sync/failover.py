@@ -13,7 +13,6 @@ Lock rule: ``_lock`` guards the state of all endpoints. No trace or log line is 
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -29,6 +28,7 @@ from inworld_sync.errors import (
     ServiceError,
     TransportError,
 )
+from inworld_sync.locks import make_lock
 from inworld_sync.models.options import Options
 from inworld_sync.models.tts import ContextConfig, TtsUsage
 from inworld_sync.sessions.tts.service import Tts
@@ -97,7 +97,7 @@ class Failover:
         self._logger = options.logger
         self._observers = Observers(options, _NAME)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._health = [_Health() for _ in names]
         self._present = 0
 
@@ -217,7 +217,7 @@ class Endpoints(Generic[C]):
         self._first = first
         self._further = further
         self._make = make
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._made: dict[int, C] = {}
         self._is_closed = False
         first._report_to(self._failover.recorder(0))  # noqa: SLF001 - users do not need it

@@ -1,5 +1,6 @@
 """
-Defines conditions and events that stay usable when a signal handler raises an exception.
+Defines locks, conditions and events that stay usable when a signal handler raises an exception, and
+when the process forks.
 
 Python runs a signal handler on the main thread after a call has returned, at the start of a
 function, at the end of an iteration of a loop, or inside a wait. If the handler raises, as for
@@ -11,19 +12,27 @@ Ctrl-C, the exception can occur at each of these points. So this package follows
 - Never call ``acquire``: a handler may run before the ``try`` that would release the lock.
 - A statement that changes a state is inside the ``try`` whose ``finally`` or ``except`` changes the
   state back.
+
+A fork copies the state of all locks, but only one thread. If another thread held a lock, no thread
+of the child would ever release the lock. So this module makes all its locks free in a child. The
+data that such a lock guards may be incomplete: each object either begins anew in the child or
+refuses every call, see ``transport/fork_guard.py``.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
-__all__ = ["Condition", "Event", "Mutex", "Part", "imports"]
+__all__ = ["Condition", "Event", "Mutex", "Part", "imports", "make_lock"]
 
 _T = TypeVar("_T")
 
@@ -34,6 +43,8 @@ if TYPE_CHECKING:
         def __exit__(self, *_: object) -> None: ...
         def _release_save(self) -> object: ...
         def _acquire_restore(self, state: object) -> None: ...
+        def _is_owned(self) -> bool: ...
+        def _at_fork_reinit(self) -> None: ...
 
 else:
     # The class is `_thread.RLock`, or gevent's replacement for it.
@@ -56,10 +67,57 @@ imports = threading.RLock()
 # register its function first.
 logging.getLogger("inworld_sync")
 
+_plain_locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+_conditions: weakref.WeakSet[Condition] = weakref.WeakSet()
+
+
+# Whether the garbage collector was on before the fork.
+_collects_garbage = True
+
+
+def _before_fork() -> None:
+    global _collects_garbage
+    imports.acquire()
+    _collects_garbage = gc.isenabled()
+    gc.disable()
+
+
+def _after_in_parent() -> None:
+    if _collects_garbage:
+        gc.enable()
+    imports.release()
+
+
+def _begin_in_child() -> None:
+    # An object of libavfilter has threads of its own, which do not exist in the child. If the child
+    # freed the object, the child would wait for these threads forever. aiortc has such objects. So
+    # the child keeps the garbage of its parent.
+    if "av" in sys.modules:
+        gc.freeze()
+    _after_in_parent()
+    for lock in _plain_locks:
+        cast("_Lock", lock)._at_fork_reinit()  # noqa: SLF001 - as threading does
+    for condition in _conditions:
+        # The thread that forks exists in the child too, and releases its locks there.
+        if not condition._is_owned():  # noqa: SLF001
+            condition._at_fork_reinit()  # noqa: SLF001
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=imports.acquire, after_in_parent=imports.release, after_in_child=imports.release
+        before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_begin_in_child
     )
+
+
+def make_lock() -> threading.Lock:
+    """
+    Return a lock that is not reentrant, and that is free in a forked child.
+
+    No thread may fork while the thread holds the lock. So no code of the user may run meanwhile.
+    """
+    lock = threading.Lock()
+    _plain_locks.add(lock)
+    return lock
 
 
 class Part:
@@ -137,8 +195,13 @@ class Condition(Part, _Lock):
     """
     A reentrant lock, and threads that wait for a change. ``with`` holds the lock.
 
-    This class has the methods of :class:`threading.Condition` that the package uses.
+    This class has the methods of :class:`threading.Condition` that the package uses. In a forked
+    child, the lock is free, unless the thread that forked holds the lock.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        _conditions.add(self)
 
     def run_unlocked(self, function: Callable[[], _T]) -> _T:
         """Release the lock, call *function*, and acquire the lock again; return the result."""

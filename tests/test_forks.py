@@ -1,15 +1,23 @@
-"""If a process forks during its first call, the child works."""
+"""If a process forks at any moment, the child works, and its calls return or raise."""
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import av
 import pytest
 
+import inworld_sync
+from inworld_sync import Inworld, NullSpeaker
 from inworld_sync.emulator import Emulator
 
+from support.forks import all_locks_held, in_child
 from support.spelling import SpellingSynthesizer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -112,3 +120,162 @@ def test_no_import_without_the_lock(first: str) -> None:
     """The first call of a process imports modules only while its thread holds the lock."""
     with Emulator(synthesizer=SpellingSynthesizer()) as server:
         assert "" == run(server, _CALLS, first)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Emulator]:
+    with Emulator(synthesizer=SpellingSynthesizer()) as server:
+        yield server
+
+
+@pytest.fixture
+def iw(server: Emulator) -> Iterator[Inworld]:
+    with Inworld(api_key=server.api_key, base_url=server.url) as iw:
+        yield iw
+
+
+# The arguments of methods that need some. The values do not matter.
+_ARGUMENTS: dict[str, tuple[object, ...]] = {
+    "add": (None,),
+    "approve": ("x",),
+    "delete": ("x",),
+    "item": ("x",),
+    "on": (Exception, print),
+    "phoneme_at": (1.0,),
+    "play": (None,),
+    "read": (10,),
+    "read_audio": (10,),
+    "retrieve": ("x",),
+    "save": (os.devnull,),
+    "say": ("x",),
+    "send": ("x",),
+    "send_audio": (bytes(960),),
+    "send_message": ("x",),
+    "submit_tool_output": ("x", "y"),
+    "subscribe": (Exception,),
+    "truncate": ("x", 0),
+    "update": ({},),
+    "viseme_at": (1.0,),
+    "word_at": (1.0,),
+}
+
+
+def use_in_children(used: object) -> dict[str, str]:
+    """
+    Use each public attribute of an object in a child of its own, and return what was raised.
+
+    Other threads of the parent hold all locks during each fork.
+    """
+
+    def use(name: str) -> None:
+        value = getattr(used, name)
+        if callable(value):
+            value = value(*_ARGUMENTS.get(name, ()))
+        if hasattr(value, "__next__"):
+            next(value)
+
+    names = [name for name in dir(used) if not name.startswith("_") and name != "converse"]
+    raised = {name: in_child(lambda name=name: use(name), all_locks_held()) for name in names}
+    assert {} == {name: text for name, text in raised.items() if "Timeout" in text}
+    return raised
+
+
+def test_a_realtime_session_in_a_child(iw: Inworld) -> None:
+    """No call of a child waits for a lock that a thread of the parent held during the fork."""
+    with iw.realtime.connect() as rt:
+        response = rt.send_message("Hello.")
+        use_in_children(response)
+        use_in_children(response.audio)
+        raised = use_in_children(rt)
+        response.wait(30)
+
+    for name in ("clear", "commit", "interrupt", "respond", "send_audio", "send_message"):
+        assert raised[name].startswith("ClosedError: "), name
+
+
+def test_speech_in_a_child(iw: Inworld) -> None:
+    """The same for a context, a connection, an utterance and its playback."""
+    with iw.tts.connect() as connection:
+        context = connection.context()
+        context.send("Hello.")
+        raised = use_in_children(context)
+        use_in_children(connection)
+        context.close()
+    with iw.tts.stream("Hello.") as utterance:
+        next(iter(utterance))
+        use_in_children(utterance)
+    with NullSpeaker() as speaker:
+        playback = iw.tts.speak("Hello.", speaker=speaker)
+        use_in_children(playback)
+        playback.interrupt()
+
+    for name in ("flush", "send", "update"):
+        assert raised[name].startswith("ClosedError: "), name
+
+
+def test_a_transcript_in_a_child(iw: Inworld) -> None:
+    """The same for a stream of audio."""
+    with iw.stt.stream() as stream:
+        stream.send(bytes(3200))
+        raised = use_in_children(stream)
+
+    assert raised["end_turn"].startswith("ClosedError: ")
+
+
+def test_a_client_in_a_child(iw: Inworld) -> None:
+    """A child can use the client, even if a thread of the parent held all locks."""
+    assert iw.voices.list()
+
+    def call() -> None:
+        assert iw.tts.synthesize("Hi.").pcm
+        assert iw.voices.list()
+        iw.realtime.connect().close()
+        iw.stt.transcribe(bytes(3200), raw_format="s16le", sample_rate_hz=16000)
+
+    assert "" == in_child(call, all_locks_held())
+
+
+def test_a_child_keeps_objects_that_have_threads() -> None:
+    """
+    The garbage collection of a child frees no object of libavfilter.
+
+    The threads of such an object do not exist in the child, which would wait for them forever. The
+    encoder of aiortc has such an object.
+    """
+    frame = av.AudioFrame(samples=480)
+    frame.sample_rate = 24_000
+    frame.pts = 0
+    gc.disable()
+    try:
+        for _ in range(30):
+            resampler = av.AudioResampler("s16", "mono", 48_000)
+            resampler.resample(frame)
+            # A cycle, which only the garbage collection frees.
+            cycle: list[object] = [resampler]
+            cycle.append(cycle)
+        assert "" == in_child(lambda: (gc.enable(), gc.collect()))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == 0
+
+
+_PACKAGE = Path(inworld_sync.__file__).parent
+_LOCK = re.compile(r"threading\.(Lock|RLock|Condition|Event|(Bounded)?Semaphore)\(")
+
+
+def test_every_lock_is_free_in_a_child() -> None:
+    """
+    All locks of the client are made by `locks.py`, which makes them free in a child.
+
+    The emulator and the command line are programs that no child continues to use.
+    """
+    others = [_PACKAGE / "emulator", _PACKAGE / "cli", _PACKAGE / "locks.py"]
+    made = [
+        f"{path}: {line.strip()}"
+        for path in _PACKAGE.rglob("*.py")
+        if not any(path.is_relative_to(other) for other in others)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if _LOCK.search(line)
+    ]
+    assert [] == made

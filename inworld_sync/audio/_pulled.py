@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +11,7 @@ from inworld_sync.audio._memory import new_object, writable
 from inworld_sync.audio._playout_config import SAMPLE_BYTES, SampleFormat
 from inworld_sync.audio.closing import Closing
 from inworld_sync.errors import AudioError, ClosedError, LocalProtocolError
+from inworld_sync.locks import make_lock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -54,8 +54,8 @@ class Pulled(Closing):
         self.sample_rate_hz: Final[int] = settings.sample_rate_hz
         self.channels: Final[int] = settings.channels
         self._output_frame_bytes = SAMPLE_BYTES[output_format] * self.channels
-        self._control = threading.Lock()
-        self._reading = threading.Lock()
+        self._control = make_lock()
+        self._reading = make_lock()
         # detach() changes this value without a lock, so detach() may run in a finalizer.
         self._is_attached = False
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import importlib
 import itertools
 import math
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -28,6 +27,7 @@ from inworld_sync.audio.reader import ByteReader
 from inworld_sync.audio.samples import MAX_CHANNELS, MAX_HZ, contiguous_samples
 from inworld_sync.audio.wav_reader import is_wav, read_wav_header
 from inworld_sync.errors import AudioError
+from inworld_sync.locks import make_lock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -125,7 +125,7 @@ class AudioFile:
         self.is_raw = False
         self._blocks = blocks
         self._free = close
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._reading = False
         self._closed = False
 

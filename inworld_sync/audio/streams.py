@@ -11,7 +11,6 @@ acquires no lock. The other classes need no lock, since their functions in C are
 
 from __future__ import annotations
 
-import threading
 from typing import Final, NamedTuple
 
 from inworld_sync._native import ffi, lib
@@ -21,6 +20,7 @@ from inworld_sync.audio.meter import Level
 from inworld_sync.audio.mixer import Mixer
 from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.audio.taps import BlockReader, SampleTap
+from inworld_sync.locks import make_lock
 from inworld_sync.models.checks import require_whole
 
 __all__ = [
@@ -254,7 +254,7 @@ class MicrophoneRing(_Called):
         require_whole("channels", channels, 1, _MOST_CHANNELS)
         require_number("hangover_ms", hangover_ms, 0, _MOST_WINDOW_MS)
         self._gate = gate
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         called = f"a ring of {capacity_samples!r} samples and {channels!r} channels"
         pointer = ffi.NULL if gate is None else gate.pointer
         hangover_ns = int(hangover_ms * _NS_PER_MS)

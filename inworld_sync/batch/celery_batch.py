@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ from inworld_sync.batch.remote_results import RemoteResults
 from inworld_sync.batch.runner import BatchRunner
 from inworld_sync.batch.work import ItemWorker
 from inworld_sync.errors import ConfigError, DeadlineExceeded
-from inworld_sync.locks import Event
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.models import checks
 from inworld_sync.models.batch import BatchFailure, BatchProgress
 from inworld_sync.models.settings import combine_settings
@@ -93,7 +92,7 @@ class CeleryBatch:
             )
         self._make_client = client
         self._storage_options = storage_options
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._clients: dict[int, BatchClient] = {}
 
         # A task whose worker is killed is delivered again.

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 
 import click
@@ -27,6 +26,7 @@ from inworld_sync.audio.pcm import SAMPLE_BYTES
 from inworld_sync.cli.common import ERRORS, json_text
 from inworld_sync.cli.talk_sound import RATE_HZ, MeteredSink, MeteredSource
 from inworld_sync.errors import printable
+from inworld_sync.locks import make_lock
 from inworld_sync.models.realtime import (
     AudioDelta,
     ErrorReported,
@@ -73,7 +73,7 @@ class Screen:
         self._assistant = assistant
         self._as_json = as_json
         self._console = Console()
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._user = ""
         self._reply_id, self._reply = "", ""
         self._printed_items: set[str] = set()

@@ -8,7 +8,6 @@ held.
 from __future__ import annotations
 
 import io
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -22,6 +21,7 @@ from inworld_sync.devices.null import NullSpeaker
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.devices.wav_file import WavSink, WavSource
 from inworld_sync.errors import DeviceError
+from inworld_sync.locks import make_lock
 from inworld_sync.models.devices import AudioSink, AudioSource
 
 __all__ = ["RATE_HZ", "MeteredSink", "MeteredSource", "open_file", "open_microphone", "open_sink"]
@@ -61,7 +61,7 @@ class MeteredSink:
         self._sink = sink
         self.sample_rate_hz = sink.sample_rate_hz
         self.end, self.drain, self.close = sink.end, sink.drain, sink.close
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         # The position of each block, in samples of the sink, and the level of the block.
         self._levels: deque[tuple[int, Level]] = deque()
         self._written = sink.heard_samples

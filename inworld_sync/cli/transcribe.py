@@ -41,6 +41,7 @@ from inworld_sync.cli.transcript_output import (
     report_failure,
 )
 from inworld_sync.errors import ConfigError, InworldError, printable
+from inworld_sync.locks import make_lock
 from inworld_sync.models.stt import (
     DEFAULT_STT_MODEL,
     PartialTranscript,
@@ -399,7 +400,7 @@ def _printer(form: str) -> Callable[[Transcription], None]:
     last partial transcript.
     """
     # Each separate channel has a thread of its own.
-    lock = threading.Lock()
+    lock = make_lock()
 
     def show(said: Transcription) -> None:
         with lock:

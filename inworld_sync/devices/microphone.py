@@ -10,7 +10,6 @@ PortAudio's lock.
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
@@ -32,7 +31,7 @@ from inworld_sync.devices.portaudio import (
 from inworld_sync.devices.recorded import ProcessedAudio, RecordedAudio
 from inworld_sync.devices.speaker import Speaker
 from inworld_sync.errors import ClosedError, ConfigError, DeadlineExceeded, DeviceError
-from inworld_sync.locks import Event
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.models.checks import require_whole
 from inworld_sync.models.devices import DeviceChanged, DeviceInfo, EchoStats
 
@@ -149,7 +148,7 @@ class Microphone(Closing):
         self._gate = VoiceGate(sample_rate_hz, open_detector()) if voice_gate else None
         self._reopen_timeout = reopen_timeout
         self._on_change = on_change
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._closed = Event()
         self._paused = False
         self._converted = bytearray()

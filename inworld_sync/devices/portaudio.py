@@ -20,7 +20,6 @@ import contextlib
 import functools
 import itertools
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from inworld_sync.audio.streams import MicrophoneRing, SpeakerFeed, StreamCallback
 from inworld_sync.errors import ConfigError, DeviceError
+from inworld_sync.locks import Condition, Event
 from inworld_sync.models.devices import DeviceInfo
 
 __all__ = [
@@ -58,12 +58,12 @@ _WASAPI: Final = "Windows WASAPI"
 # device supports one of them.
 _COMMON_RATES_HZ = (48_000, 44_100)
 
-_lock = threading.RLock()
+_lock = Condition()
 # All open streams, each with the object that its callback uses. This reference keeps the object
 # alive until the stream is closed.
 _open_streams: dict[int, tuple[Any, object]] = {}
 _numbers = itertools.count()
-_exiting = threading.Event()
+_exiting = Event()
 
 
 @functools.cache

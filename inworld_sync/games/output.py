@@ -12,7 +12,6 @@ runs. The locks of the playout are acquired while ``_lock`` is held.
 from __future__ import annotations
 
 import math
-import threading
 import time
 
 import attrs
@@ -24,6 +23,7 @@ from inworld_sync.audio.resample import Resampler
 from inworld_sync.errors import DeadlineExceeded, InworldError, LocalProtocolError
 from inworld_sync.games.heard import HeardClock, Segments
 from inworld_sync.games.mouth_track import MouthTrack
+from inworld_sync.locks import Condition
 from inworld_sync.models.realtime import AudioFormat, PcmFormat
 from inworld_sync.transport.deadline import Deadline
 
@@ -94,7 +94,7 @@ class SpeechOutput:
         self.drops = 0
         self.failure: InworldError | None = None
         self._playout = Playout(sample_rate_hz, capacity_ms=_CAPACITY_MS)
-        self._lock = threading.RLock()
+        self._lock = Condition()
         self._clock = HeardClock(sample_rate_hz, latency_ms)
         self._segments = Segments()
         self._heard = HeardItem(None, 0.0, None)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import weakref
 from typing import Protocol, cast
 
 from inworld_sync.errors import ConfigError, ConnectError, InworldError
-from inworld_sync.locks import Condition
+from inworld_sync.locks import Condition, make_lock
 from inworld_sync.models import checks
 from inworld_sync.models.options import Limiter
 
@@ -55,7 +54,7 @@ class ClientAwareLimiter:
 
     def _begin(self) -> None:
         """Start without clients and places. A forked child runs this method before other code."""
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._clients: weakref.WeakSet[LimitedClient] = weakref.WeakSet()
 
     def _attach(self, client: LimitedClient) -> None:

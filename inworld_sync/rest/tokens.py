@@ -31,6 +31,7 @@ from inworld_sync.errors import (
     ServiceError,
     fresh,
 )
+from inworld_sync.locks import Condition
 from inworld_sync.models.checks import require_seconds
 from inworld_sync.models.keywords import with_keyword_hints
 from inworld_sync.models.options import Options
@@ -191,7 +192,7 @@ class JwtAuth:
 
     def _begin(self) -> None:
         """Start without a request in progress. A forked child starts in this way too."""
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._thread: threading.Thread | None = None
         self._attempts = 0
         self._failure: InworldError | None = None

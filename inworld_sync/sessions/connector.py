@@ -25,7 +25,7 @@ from inworld_sync.errors import (
     ServiceError,
 )
 from inworld_sync.limits.limiter import ClientAwareLimiter, Place
-from inworld_sync.locks import Event
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.models.options import Limiter, Options
 from inworld_sync.transport.backoff import Backoff
 from inworld_sync.transport.credential import (
@@ -100,7 +100,7 @@ class Connector:
         self.options = options
         self.limiter = limiter
         self.credential = credential
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self.on_outcome: Callable[[InworldError | None], None] | None = None
         self._closed = Event()
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()

@@ -15,12 +15,12 @@ neither thread sees the change of the other thread.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, TypeVar
 
 from inworld_sync.errors import LocalProtocolError
+from inworld_sync.locks import make_lock
 
 __all__ = ["END", "MAX_WAITING_BYTES", "Mailbox"]
 
@@ -61,7 +61,7 @@ class Mailbox(Generic[E]):
         self.takers: deque[object] = deque()
         self.closed = False
         self.error: LocalProtocolError | None = None
-        self.lock = threading.Lock()
+        self.lock = make_lock()
 
     @property
     def waiting_bytes(self) -> int:

@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable
 
 from inworld_sync.errors import ConfigError, RemoteProtocolError
-from inworld_sync.locks import Event
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.telephony.bridge import Bridge
 from inworld_sync.telephony.calls import (
     CallAudio,
@@ -279,7 +279,7 @@ class AudioSocketServer:
         self._connect, self._options, self._control = connect, options, control
         self._on_call, self._on_end, self._rate_hz = on_call, on_end, sample_rate_hz
         self._logger = logger or logging.getLogger("inworld_sync")
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._calls: dict[threading.Thread, FrameSocket] = {}
         self._bridges: dict[threading.Thread, Bridge] = {}
         self._is_over = Event()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from inworld_sync.errors import (
     QuotaError,
     RemoteProtocolError,
 )
+from inworld_sync.locks import make_lock
 from inworld_sync.models.realtime import InputSpeechStarted, InputSpeechStopped, Message
 from inworld_sync.sessions.realtime.events import SessionReconnected
 from inworld_sync.sessions.realtime.session import RealtimeSession
@@ -117,7 +117,7 @@ class Bridge:
         self._control = ControlRunner(control, self._name, self._logger, self._put)
         self._socket = FrameworkSocket(socket, self._name)
         self._link = SessionLink(session, self._name)
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._tasks: deque[Callable[[], object]] = deque()
         self._urgent_tasks: deque[Callable[[], object]] = deque()
         self.start: CallStart | None = None

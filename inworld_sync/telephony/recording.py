@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections import deque
 from pathlib import Path
 
@@ -28,6 +27,7 @@ import attrs
 from inworld_sync.audio.resample import Resampler
 from inworld_sync.audio.wav import WavWriter
 from inworld_sync.errors import InworldError
+from inworld_sync.locks import make_lock
 from inworld_sync.telephony.arrivals import Arrivals, PlacedAudio
 from inworld_sync.telephony.calls import CallStart
 
@@ -108,7 +108,7 @@ class Recorder:
         self._received, self._sent_format = start.received, start.sent
         self._rate_hz = start.received.sample_rate_hz
         self._file: WavWriter | None = None
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         # The time on the monotonic clock at which the stream's time is 0.
         self._zero: float | None = None
         self._began, self._delay = began, delay

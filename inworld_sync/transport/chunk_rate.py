@@ -6,11 +6,11 @@ Locks: each limiter has a lock of its own, see :class:`ChunkRateLimiter`.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Final
 
 from inworld_sync.errors import ConfigError
+from inworld_sync.locks import make_lock
 
 __all__ = ["ChunkRateLimiter"]
 
@@ -35,7 +35,7 @@ class ChunkRateLimiter:
                 f"max_chunks_per_second must be above 0, got {max_chunks_per_second!r}"
             )
         self._spacing_seconds = 1.0 / max_chunks_per_second
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._next_at = time.monotonic()
 
     def reserve(self) -> float:

@@ -23,6 +23,7 @@ from urllib.parse import urlencode
 from inworld_sync._version import __version__
 from inworld_sync.auth import ApiKey, Auth, RenewableAuth, TimedAuth, Token
 from inworld_sync.errors import AuthError, ConfigError, ConnectError, DeadlineExceeded
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.models.options import CredentialPlace
 from inworld_sync.secret import Secret
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
@@ -49,7 +50,7 @@ class Credential:
 
     def __init__(self, auth: Auth) -> None:
         self._auth = auth
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._overdue: list[_Call] = []
 
     @property
@@ -148,7 +149,7 @@ class _Call:
 
     def __init__(self, auth: Auth) -> None:
         self._auth = auth
-        self._done = threading.Event()
+        self._done = Event()
         self._header: object = None
         self._error: BaseException | None = None
         run = contextvars.copy_context().run

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from inworld_sync.errors import ConfigError, ConnectionLost
-from inworld_sync.locks import Condition
+from inworld_sync.locks import Condition, make_lock
 from inworld_sync.transport.channels_consumer import ConsumerSender
 
 __all__ = ["FrameworkSocket", "Message", "Sender", "SocketEnded"]
@@ -284,7 +284,7 @@ class _WholeMessages:
 
     def __init__(self, raw: sockets.socket) -> None:
         self._raw = raw
-        self._writing = threading.Lock()
+        self._writing = make_lock()
 
     def send(self, data: bytes) -> int:
         """Write all of *data*."""

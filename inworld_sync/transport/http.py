@@ -6,7 +6,6 @@ import json as json_module
 import math
 import os
 import re
-import threading
 import time
 import urllib.parse
 import weakref
@@ -24,7 +23,7 @@ from inworld_sync.errors import (
     RemoteProtocolError,
     ServiceError,
 )
-from inworld_sync.locks import Event
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.models.options import Options
 from inworld_sync.secret import SecretBytes
 from inworld_sync.transport.backoff import Backoff
@@ -141,7 +140,7 @@ class HttpClient:
         # parent.
         self._pools: dict[int, ConnectionPool] = {}
         self._closed = Event()
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._bodies: weakref.WeakSet[Closable] = weakref.WeakSet()
 
     def request(

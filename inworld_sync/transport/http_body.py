@@ -6,12 +6,12 @@ Lock rule: ``_lock`` guards the flags; nothing else is called while the lock is 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from inworld_sync.errors import ClosedError, InworldError, RemoteProtocolError
+from inworld_sync.locks import make_lock
 from inworld_sync.transport.credential import send_authorized
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.fork_guard import ForkGuard
@@ -43,7 +43,7 @@ class HttpBody:
         self._response = response
         self._stopper = stopper
         self._fork_guard = ForkGuard()
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._is_reading = False
         self._is_closed = False
         # Whether the body was read to its end, so that the connection can be used again.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from inworld_sync.locks import make_lock
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.stream import Stream, receive_by
 
@@ -53,7 +53,7 @@ class HttpSocket:
         self._fileno = fileno
         self._on_close = on_close
         self._on_end = on_end
-        self._request_lock = threading.Lock()
+        self._request_lock = make_lock()
         self._stopper: Stopper | None = None
         self._open_files = 0
         self._is_closed = False
@@ -146,7 +146,7 @@ class Stopper:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._is_stopped = False
         self.socket: HttpSocket | None = None
 

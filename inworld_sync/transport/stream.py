@@ -15,9 +15,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 from typing import Protocol, cast
 
+from inworld_sync.locks import make_lock
 from inworld_sync.transport.deadline import LONGEST_WAIT_SECONDS, Deadline
 from inworld_sync.transport.self_pipe import SelfPipe, Waiter, WokenUp, whole_milliseconds
 
@@ -199,7 +199,7 @@ class TlsStream:
     def __init__(self, under: Stream, context: ssl.SSLContext, server_hostname: str) -> None:
         self.owes_output = False
         self._under = under
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ import attrs
 
 from inworld_sync.audio.frame import build_frame
 from inworld_sync.errors import ConnectionLost, DeadlineExceeded, RemoteProtocolError, redact
-from inworld_sync.locks import Event
+from inworld_sync.locks import Event, make_lock
 from inworld_sync.models import checks
 from inworld_sync.models.options import Options
 from inworld_sync.transport import frames
@@ -80,7 +79,7 @@ class Link:
         self._observers = Observers(options, name)
         self._fork_guard = ForkGuard()
         self._opened_at = time.monotonic()
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._over, self._last_left = Event(), Event()
         self._outbox = Outbox(options.max_queued_bytes)
         self._is_writing, self._timer_at = False, math.inf

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 import attrs
 
 from inworld_sync.errors import ConfigError, QuotaError
+from inworld_sync.locks import make_lock
 from inworld_sync.models.checks import require_seconds, require_whole
 
 __all__ = ["UserLimit"]
@@ -55,7 +55,7 @@ class UserLimit:
             require_whole("per_period", per_period, 1, _MAX_CONVERSATIONS)
         require_seconds("period", period)
         self.at_once, self.per_period, self.period = at_once, per_period, period
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._users: dict[str, _Usage] = {}
         self._cleaned_at = time.monotonic()
 

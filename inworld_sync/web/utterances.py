@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, overload
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Final, overload
 import attrs
 
 from inworld_sync.errors import ClosedError, DeadlineExceeded, InworldError, QuotaError
+from inworld_sync.locks import make_lock
 from inworld_sync.models import checks
 from inworld_sync.models.tts import AudioConfig, AudioEncoding, ContextConfig
 from inworld_sync.sessions.tts.service import Tts
@@ -93,7 +93,7 @@ class Utterances:
         self._max_characters = max_characters
         self._keep_seconds = keep_seconds
         self._timeout = timeout
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._speeches: dict[str, SharedSpeech] = {}
         # The texts that wait for their first audio.
         self._starting: set[object] = set()

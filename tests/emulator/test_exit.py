@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from inworld_sync import Inworld
 from inworld_sync.emulator import Emulator
 
+from support.forks import in_child
 from support.speech import silence
 
 # Work for the engines. The text or audio is so long that the work does not end before the exit.
@@ -61,13 +63,7 @@ def test_forked_child() -> None:
     """The exit of a forked child does not close the server of its parent."""
     with Emulator() as server, Inworld(api_key=server.api_key, base_url=server.url) as iw:
         with iw.stt.stream() as stream:
-            child = os.fork()
-            if not child:
-                import atexit
-
-                atexit._run_exitfuncs()
-                os._exit(0)
-            os.waitpid(child, 0)
+            assert "" == in_child(atexit._run_exitfuncs)
             stream.send(silence(0.1))
 
     assert 0 == stream.stats.reconnects

@@ -35,6 +35,7 @@ from inworld_sync import (
 )
 from inworld_sync.emulator import Emulator, ReplyRequest
 
+from support.forks import in_child
 from support.peers import Peer, serve
 from support.scripted import KEY
 
@@ -595,15 +596,14 @@ def test_fork() -> None:
     with client(streaming(said("a"), said("b"), DONE)) as iw:
         stream = iw.llm.stream("x")
         assert "a" == next(stream)
-        child = os.fork()
-        if not child:
-            try:
+
+        def use() -> None:
+            with pytest.raises(ClosedError):
                 next(stream)
-            except ClosedError:
-                stream.close()
-                os._exit(iw.llm.stream("x").result().text != "ab")
-            os._exit(1)
-        assert 0 == os.waitpid(child, 0)[1]
+            stream.close()
+            assert "ab" == iw.llm.stream("x").result().text
+
+        assert "" == in_child(use)
         assert ["b"] == list(stream)
 
 

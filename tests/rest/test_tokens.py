@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -36,6 +37,7 @@ from inworld_sync.models.tokens import TokenKind
 from inworld_sync.rest.tokens import JwtAuth, Tokens
 from inworld_sync.transport.http import HttpClient
 
+from support.forks import all_locks_held, in_child
 from support.frames import variables_of
 from support.peers import Peer, serve
 
@@ -486,7 +488,7 @@ def test_a_failing_service_and_many_threads() -> None:
 
 def _release_when_waiting(service: TokenService, auth: JwtAuth, count: int) -> None:
     # The threads that wait are the waiters of the condition.
-    _until(lambda: len(auth._changed._waiters) == count)  # type: ignore[attr-defined]
+    _until(lambda: len(auth._changed.waiters) == count)
     service.gate.set()
 
 
@@ -580,16 +582,11 @@ def test_a_forked_child() -> None:
     """A child uses the token of its parent, even if the parent held the lock during the fork."""
     with token_service() as service, jwt_auth(service) as auth:
         auth.header()
-        with auth._changed:
-            child = os.fork()
-            if child == 0:
-                status = 1
-                try:
-                    status = 0 if auth.header()[1] == "Bearer t1" else 1
-                finally:
-                    # Nothing else of the test may run in the child.
-                    os._exit(status)
-        assert 0 == os.waitpid(child, 0)[1]
+
+        def use() -> None:
+            assert "Bearer t1" == auth.header()[1]
+
+        assert "" == in_child(use, all_locks_held())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
@@ -603,20 +600,19 @@ def test_a_fork_during_a_renewal() -> None:
         service.gate.clear()
         auth.header()
         service.arrived.get(timeout=30)
-        with auth._changed:
-            child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                auth.rejected("Bearer t1")
-                status = 0 if auth.header()[1] == "Bearer t3" else 1
-            finally:
-                # Nothing else of the test may run in the child.
-                os._exit(status)
-        # The child's request has arrived.
-        service.arrived.get(timeout=30)
-        service.gate.set()
-        assert 0 == os.waitpid(child, 0)[1]
+
+        def use() -> None:
+            auth.rejected("Bearer t1")
+            assert "Bearer t3" == auth.header()[1]
+
+        def answer_the_child() -> None:
+            service.arrived.get(timeout=30)
+            service.gate.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            answered = pool.submit(answer_the_child)
+            assert "" == in_child(use, all_locks_held())
+            answered.result()
         _until(lambda: auth.header()[1] == "Bearer t2")
 
 

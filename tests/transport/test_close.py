@@ -17,6 +17,7 @@ from inworld_sync.models.options import Options
 from inworld_sync.transport.websocket import Link, LinkEnd
 
 from support.driver import PATIENT, driven, driving
+from support.forks import in_child
 from support.peers import CLOSE, TEXT, Peer, serve
 
 STALL_BYTES = 8 << 20
@@ -303,26 +304,6 @@ def test_the_server_sees_an_abort_at_once() -> None:
             link.release()
 
 
-def _in_child(use: object) -> str:
-    """Run *use* in a forked child, and return the output of the child."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reader)
-        try:
-            use()  # type: ignore[operator]
-            output = "nothing"
-        except BaseException as error:
-            output = f"{type(error).__name__}: {error}"
-        os.write(writer, output.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as file:
-        output = file.read()
-    os.waitpid(child, 0)
-    return output
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork() -> None:
@@ -335,11 +316,11 @@ def test_fork() -> None:
             link.receive,
             link.run_writer,
         ):
-            output = _in_child(use)
+            output = in_child(use)
             assert output.startswith("ClosedError"), output
             assert f"opened by process {os.getpid()}" in output
         for harmless in (link.close, link.abort, link.release):
-            assert "nothing" == _in_child(harmless)
+            assert "" == in_child(harmless)
         link.send("parent")
 
         assert b"parent" == driver.next()

@@ -35,6 +35,7 @@ from inworld_sync.transport.http import HttpClient, HttpResponse
 from inworld_sync.transport.http_body import lines_in, start_body
 from inworld_sync.transport.http_socket import HttpSocket, Stopper
 
+from support.forks import in_child
 from support.peers import Peer, RawServer, Script, serve
 from support.proxies import proxy
 
@@ -600,10 +601,11 @@ def test_fork() -> None:
     with serve(answering(whole("200 OK", b"1"))) as server:
         client = client_of(server)
         get(client)
-        child = os.fork()
-        if not child:
-            os._exit(get(client) != 1)
-        assert 0 == os.waitpid(child, 0)[1]
+
+        def use() -> None:
+            assert 1 == get(client)
+
+        assert "" == in_child(use)
         get(client)
         client.close()
 

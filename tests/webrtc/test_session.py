@@ -21,6 +21,7 @@ from inworld_sync.models.realtime import (
 )
 from inworld_sync.realtime import Interrupted, SessionReconnected, ToolOutputSent, tool
 
+from support.forks import in_child
 from support.tone_hearing import tone
 from support.webrtc_service import PATIENCE_SECONDS, RATE_HZ, Call, open_service
 
@@ -356,17 +357,13 @@ def test_a_forked_child_cannot_use_the_session() -> None:
     script = lambda call: (call.open(), call.accept_update(), call.until_left())  # noqa: E731
     with open_service(script) as iw:
         with iw.connect_webrtc() as rt:
-            child = os.fork()
-            if child == 0:
-                status = 1
-                try:
+
+            def use() -> None:
+                with pytest.raises(ClosedError):
                     rt.send_audio(bytes(96000), RATE_HZ)
-                except ClosedError:
-                    rt.close()
-                    status = 0
-                finally:
-                    os._exit(status)
-            assert os.waitpid(child, 0)[1] == 0
+                rt.close()
+
+            assert in_child(use) == ""
             assert rt.update(Session(instructions="Still open.")) is not None
 
 

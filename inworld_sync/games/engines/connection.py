@@ -37,6 +37,7 @@ from inworld_sync.games.engines.messages import (
 )
 from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing
 from inworld_sync.games.shapes import SHAPE_SETS
+from inworld_sync.locks import Event
 from inworld_sync.models.realtime import Session
 from inworld_sync.secret import Secret
 from inworld_sync.transport.deadline import Deadline
@@ -97,7 +98,7 @@ class EngineConnection:
         self._name, self._logger = name, settings.logger
         self._outgoing = Outgoing(self._send)
         self._shapes = "openxr"
-        self._is_over = threading.Event()
+        self._is_over = Event()
         self._lines: list[SpokenLine] = []
         self._conversation: EngineConversation | None = None
         # Conversations that have ended. Their threads may still be closing a session.

@@ -15,6 +15,7 @@ from inworld_sync.errors import InworldError
 from inworld_sync.games.engines.messages import Speak
 from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing, OutgoingLine
 from inworld_sync.games.engines.timed import TimedSpeech
+from inworld_sync.locks import make_lock
 from inworld_sync.models.tts import AudioConfig
 from inworld_sync.sessions.tts.speech import SpeechStream
 from inworld_sync.transport.deadline import Deadline
@@ -50,7 +51,7 @@ class SpokenLine:
         self._client, self._command, self._outgoing = client, command, outgoing
         self._line: OutgoingLine = outgoing.add_line(command.line)
         self._speech, self._logger = TimedSpeech(outgoing, self._line, shapes), logger
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._stream: SpeechStream | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=f"{name}-line", daemon=True)

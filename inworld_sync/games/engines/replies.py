@@ -8,7 +8,6 @@ lock of :class:`Outgoing`.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import attrs
 from inworld_sync.errors import DeadlineExceeded, InworldError
 from inworld_sync.games.engines.outgoing import RATE_HZ, Outgoing, OutgoingLine
 from inworld_sync.games.engines.timed import TimedSpeech
+from inworld_sync.locks import make_lock
 from inworld_sync.models.realtime import AudioDelta, AudioFormat
 from inworld_sync.transport.deadline import Deadline
 
@@ -70,7 +70,7 @@ class Replies:
 
     def __init__(self, outgoing: Outgoing, shapes: str, numbers: Iterator[int]) -> None:
         self._outgoing, self._shapes, self._numbers = outgoing, shapes, numbers
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._items: dict[str, _Item] = {}
         self._past: deque[str] = deque(maxlen=_MAX_PAST_ITEMS)
         self._closed = False

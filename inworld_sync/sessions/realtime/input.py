@@ -19,6 +19,7 @@ from inworld_sync.audio import pcm
 from inworld_sync.audio.frame import FrameBuilder, FrameForm
 from inworld_sync.audio.source import AudioData, AudioInput
 from inworld_sync.errors import AudioError, ClosedError, ConfigError, ConnectionLost
+from inworld_sync.locks import make_lock
 from inworld_sync.models.checks import require_timeout
 from inworld_sync.models.realtime import (
     AlawFormat,
@@ -267,7 +268,7 @@ class AudioInputQueue:
     _commands: Commands
     _settings: Settings
     _turn: UserTurn
-    lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+    lock: threading.Lock = attrs.field(init=False, factory=make_lock)
     usual_block: bytearray | None = attrs.field(init=False, default=None)
     usual_kinds: tuple[tuple[int | None, bool], ...] = attrs.field(init=False, default=())
     block_bytes: int = attrs.field(init=False, default=0)

@@ -14,7 +14,6 @@ monitor, which guards the other fields. A push does not wait.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ import attrs
 
 from inworld_sync.audio.formats import WholeSamples
 from inworld_sync.errors import ConfigError
+from inworld_sync.locks import Condition
 from inworld_sync.models.checks import require_finite
 from inworld_sync.models.devices import AudioSink, ItemSink
 from inworld_sync.models.realtime import (
@@ -101,7 +101,7 @@ class Output:
     _emit: Callable[[Interrupted], object]
     player: ItemSink | None = attrs.field(default=None, init=False)
     response_players: list[ResponsePlayer] = attrs.field(factory=list, init=False)
-    _cutting: threading.RLock = attrs.field(factory=threading.RLock, init=False)
+    _cutting: Condition = attrs.field(factory=Condition, init=False)
     _format: AudioFormat = attrs.field(factory=PcmFormat, init=False)
     _whole: WholeSamples = attrs.field(factory=WholeSamples, init=False)
     _whole_backchannel: WholeSamples = attrs.field(factory=WholeSamples, init=False)

@@ -94,12 +94,11 @@ class PendingRequests:
         error, requests = event.error, self._commands.requests
         is_known = error.code in HARMLESS_CODES
         is_opening = self._commands.phase is not Phase.OPEN
-        entry = requests.match_error(error, is_opening=is_opening)
-        if error.code == NOT_ACTIVE_CODE:
-            for state in self._responses.queue.responses.active:
-                if state.is_cancelling:
-                    self.end_response(state)
-        elif entry is None:
+        # The service refuses a cancel that comes too late, maybe before it sends the end of the
+        # response. If no end follows, the deadline that the cancel has set ends the response.
+        is_late_cancel = error.code == NOT_ACTIVE_CODE
+        entry = None if is_late_cancel else requests.match_error(error, is_opening=is_opening)
+        if entry is None:
             self._items.remove(error.event_id)
         elif entry.kind is Request.RESPONSE:
             is_known = True

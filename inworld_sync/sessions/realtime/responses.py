@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from typing import Any
+from typing import Any, TypeVar
 
 from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, InworldError
 from inworld_sync.models.realtime import (
@@ -67,6 +67,8 @@ RESPONSE_EVENTS = (
     TranscriptDelta,
     TranscriptDone,
 )
+
+_E = TypeVar("_E", TextDelta, TranscriptDelta, ResponseDone)
 
 
 class SessionResponses:
@@ -165,10 +167,11 @@ class SessionResponses:
             response._awaits_tools = True
             response._stop()
 
-    def drop_cancelled(
-        self, event: TextDelta | TranscriptDelta
-    ) -> TextDelta | TranscriptDelta | None:
-        """Return an event, or None if its response is cancelled or over."""
+    def drop_late(self, event: _E) -> _E | None:
+        """Return an event; None for text after a cancel or an end, and for a second end."""
+        if isinstance(event, ResponseDone):
+            state = self._states.get(event.response.id)
+            return None if state is not None and state.is_final else event
         return event if self.accepts(event.response_id) else None
 
     def handle(

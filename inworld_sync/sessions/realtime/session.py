@@ -7,12 +7,12 @@ acquires this lock before the session's monitor.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
+from inworld_sync.locks import make_lock
 from inworld_sync.models.checks import require_finite, require_seconds
 from inworld_sync.models.devices import AudioSink, AudioSource, ItemSink
 from inworld_sync.models.events import StreamEnded
@@ -79,7 +79,7 @@ class RealtimeSession(EventSource[SessionEvent]):
         self._state = state
         self._commands = state.commands
         self._reconnector = reconnector
-        self._order = threading.Lock()
+        self._order = make_lock()
         self._input = state.input
 
     @property

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeAlias, TypeVar
 
 from inworld_sync.errors import ConfigError, DeadlineExceeded, InworldError
+from inworld_sync.locks import make_lock
 from inworld_sync.models.devices import ItemSink
 from inworld_sync.models.realtime import AudioFormat, ConversationEntry
 from inworld_sync.sessions.event_stream import Subscription
@@ -73,7 +74,7 @@ class SessionLink(Generic[StartT]):
         self.error: Exception | None = None
         self.is_over = self.has_failed = False
         self.lost_input_ms = 0.0
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._opened: RealtimeSession | None = None
         self._closed = False
         self._thread: threading.Thread | None = None

@@ -170,7 +170,7 @@ class SessionState:
             (ANSWERS, self.pending.match),
             ((BackchannelDelta,), self.output.receive_backchannel),
             (CONVERSATION_EVENTS, self.items.handle),
-            ((TextDelta, TranscriptDelta), self.responses.drop_cancelled),
+            ((TextDelta, TranscriptDelta, ResponseDone), self.responses.drop_late),
             ((ErrorReported,), self.pending.refuse),
         )
         self._after = _routes(

@@ -12,7 +12,6 @@ belongs to the client, and is held while the streams of one recording are opened
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
@@ -21,7 +20,7 @@ import attrs
 
 from inworld_sync.audio.source import SeparateChannels
 from inworld_sync.errors import ClosedError, InworldError, QuotaError, extended
-from inworld_sync.locks import Mutex
+from inworld_sync.locks import Mutex, make_lock
 from inworld_sync.models.stt import PartialTranscript, SttUsage, Transcript, Transcription
 from inworld_sync.models.turns import Turn
 from inworld_sync.sessions.stt.delivery import Delivery
@@ -50,7 +49,7 @@ class ChannelStreams:
     def __init__(self, opening: Mutex, connect_timeout: float) -> None:
         self._opening = opening
         self._connect_timeout = connect_timeout
-        self._lock = threading.Lock()
+        self._lock = make_lock()
         self._failed: int | None = None
         self._deliveries: list[Delivery] = []
         self._streams: list[SttStream] = []

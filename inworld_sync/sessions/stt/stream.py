@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from typing import get_args
 
@@ -27,6 +26,7 @@ from inworld_sync.audio.source import (
     open_source,
 )
 from inworld_sync.errors import ClosedError, ConfigError, InworldError
+from inworld_sync.locks import make_lock
 from inworld_sync.models.checks import require_timeout, require_whole
 from inworld_sync.models.stt import SttStats, TranscribeConfig, Transcript
 from inworld_sync.sessions.event_source import EventSource
@@ -69,7 +69,7 @@ class SttStream(EventSource[SttEvent]):
         self._sample_rate_hz = sample_rate_hz
         self._channels = channels
         self._warn = warn
-        self._input_lock = threading.Lock()
+        self._input_lock = make_lock()
         require_whole("sample_rate_hz", sample_rate_hz, 1, MAX_HZ)
         self._input = self._new_input()
 

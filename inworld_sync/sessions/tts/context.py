@@ -11,7 +11,6 @@ not delay an interruption. The reader handles the messages of the service with t
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, TypeAlias, get_args
@@ -25,6 +24,7 @@ from inworld_sync.errors import (
     InworldError,
     LocalProtocolError,
 )
+from inworld_sync.locks import make_lock
 from inworld_sync.models.events import InvalidMessage, StreamEnded, UnknownEvent
 from inworld_sync.models.tts import (
     ContextClosed,
@@ -121,9 +121,9 @@ class TtsContext(EventSource[ContextEvent]):
         self._connection = connection
         self._assembler = Assembler(context_id, config.audio)
         self._progress = progress
-        self._order = threading.Lock()
-        self._reading = threading.Lock()
-        self._counting = threading.Lock()
+        self._order = make_lock()
+        self._reading = make_lock()
+        self._counting = make_lock()
         self._held = ""
         self._was_sent_to = False
         self._said_pieces = 0

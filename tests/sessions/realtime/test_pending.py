@@ -304,6 +304,43 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
         assert "next" == rt.respond().wait(PATIENCE_SECONDS).text.strip()
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_end_after_a_refused_cancel(is_late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    If a cancel is refused before the end of the response arrives, users get one end.
+
+    The service's end is used, unless the end is later than 1 s after the cancel.
+    """
+    if not is_late:
+        monkeypatch.setattr(realtime_responses, "_CANCEL_SECONDS", PATIENCE_SECONDS)
+    is_ended = threading.Event()
+
+    def script(service: Service, request: Event) -> None:
+        begin(service, request)
+        command = service.until("response.cancel")
+        service.error("response_cancel_not_active", event_id=command.get("event_id"))
+        if is_late:
+            assert is_ended.wait(PATIENCE_SECONDS)
+        service.done("r1", status="cancelled", usage={"total_tokens": 7})
+
+    with realtime(answering(script)) as iw, iw.realtime.connect() as rt:
+        ends: list[ResponseDone] = []
+
+        def note(event: ResponseDone) -> None:
+            ends.append(event)
+            is_ended.set()
+
+        rt.on(ResponseDone, note)
+        reply = rt.respond()
+        next(reply.text_stream())
+        reply.cancel()
+        assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
+        assert "next" == rt.respond().wait(PATIENCE_SECONDS).text.strip()
+
+    assert ["r1", "resp_10"] == [event.response.id for event in ends]
+    assert is_late == (ends[0].response.usage is None)
+
+
 def test_replaced_by_another_response() -> None:
     """If the service begins another response, the earlier response ends with an error."""
 

@@ -40,6 +40,7 @@ from inworld_sync.realtime import InputSpeechStarted
 from inworld_sync.sessions import mailbox
 from inworld_sync.sessions.stt import audio_buffer
 
+from support.forks import in_child
 from support.scripted_stt import SttConnectionScript, stt_server
 from support.spoken_words import RATE_HZ, number_names, spoken_turns
 
@@ -686,16 +687,10 @@ def test_forked_child() -> None:
     """A stream can be used only in the process that opened the stream."""
     with stt_server() as (iw, _):
         with iw.stt.stream() as stream:
-            child = os.fork()
-            if not child:
-                try:
-                    stream.send(bytes(2))
-                except ClosedError as error:
-                    os._exit(0 if "forked child" in str(error) else 1)
-                os._exit(2)
-            _, status = os.waitpid(child, 0)
+            raised = in_child(lambda: stream.send(bytes(2)))
 
-    assert 0 == os.waitstatus_to_exitcode(status)
+    assert raised.startswith("ClosedError: ")
+    assert "forked child" in raised
 
 
 def test_many_streams_at_once() -> None:
