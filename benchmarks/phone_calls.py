@@ -4,11 +4,19 @@ Measure how evenly the frames of phone calls are sent: ``python -m benchmarks.ph
     python -m benchmarks.phone_calls --calls 20 --seconds 30
 
 In each call, a caller sends 20 ms of audio every 20 ms, and a model speaks all the time. The model
-sends mu-law in real time, and runs in another process. The carriers run in the process of the
-calls, so the CPU time includes the cost of the carriers. The program prints percentiles of the
-delay with which frames were passed to the carrier, and the CPU time for one call. A frame is due at
-the time of the first frame, plus the duration of the audio before this frame, minus
-``LEAD_SECONDS``.
+runs in another process, and sends 600 ms of mu-law every 100 ms. The carriers run in the process of
+the calls, so the CPU time includes the cost of the carriers. A frame is due at the time of the
+first frame, plus the duration of the audio before this frame, minus ``LEAD_SECONDS``. The frames of
+the first ``LEAD_SECONDS`` are due at once.
+
+At the same time, ``benchmarks.phone_calls_control`` measures in a third process how late the
+machine wakes up as many threads that do no work (bare threads). The program prints a row of
+percentiles for the frames and a row for the bare threads, the ratio of both, and the CPU time of
+one call. The program also counts the late frames that would still be late without the time for
+which a bare thread was late at the same moment. The machine alone does not explain these frames.
+
+All callers send at the same moments, which is the worst case: the process then handles the messages
+of all calls one after another.
 """
 
 from __future__ import annotations
@@ -16,13 +24,18 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-import resource
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import attrs
 import numpy as np
 
+from benchmarks.phone_calls_control import FRAME_SECONDS
 from benchmarks.server import serving
 from benchmarks.talkers import DELTA_MS, KEY
 from inworld_sync import ConnectionLimiter, Inworld, MulawFormat, Session
@@ -30,8 +43,13 @@ from inworld_sync.realtime import ManualTurns
 from inworld_sync.telephony import CallOptions
 from inworld_sync.telephony.twilio import MediaStream
 
-FRAME_SECONDS = 0.02
 LEAD_SECONDS = 0.2
+IN_TIME_MS = 5
+PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "worst": 100.0}
+_PATIENCE_SECONDS = 30.0
+
+# A bare thread that was late by less than this has not been stopped by the machine.
+_STALL_MS = 1.0
 PAYLOAD = base64.b64encode(b"\xff" * 160).decode()
 START = {
     "event": "start",
@@ -91,21 +109,70 @@ class Carrier:
             self.marks.append((self.played_until, message))
 
 
-def late_ms(sent: list[tuple[float, int]]) -> list[float]:
-    """Return for each frame by how many milliseconds it was late."""
-    late, position, began = [], 0.0, sent[0][0]
+@attrs.frozen
+class Moment:
+    """When something was due, in seconds on the monotonic clock, and by how much it was late."""
+
+    due: float
+    late_ms: float
+
+    def shared_ms(self, other: Moment) -> float:
+        """Return for how long both were late at the same time, in milliseconds."""
+        end = min(self.due + self.late_ms / 1000, other.due + other.late_ms / 1000)
+        return (end - max(self.due, other.due)) * 1000
+
+
+def frames_of(sent: list[tuple[float, int]]) -> list[Moment]:
+    """Return a moment for each frame of a carrier."""
+    frames, position, began = [], 0.0, sent[0][0]
     for at, size in sent:
+        due = max(began, began + position - LEAD_SECONDS)
+        frames.append(Moment(due, (at - due) * 1000))
         if at > began + position:
             # The queue of the carrier was empty, so a new run of audio begins.
             began, position = at, 0.0
-        late.append((at - max(began, began + position - LEAD_SECONDS)) * 1000)
         position += size / 8000
-    return late
+    return frames
+
+
+@contextmanager
+def bare_threads(threads: int, seconds: float) -> Iterator[list[Moment]]:
+    """Measure bare threads in another process; the list is filled when the block ends."""
+    wakes: list[Moment] = []
+    command = [sys.executable, "-m", "benchmarks.phone_calls_control"]
+    command += ["--threads", str(threads), "--seconds", str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield wakes
+            output, _ = process.communicate(timeout=seconds + _PATIENCE_SECONDS)
+            wakes += [Moment(due, late_ms) for due, late_ms in json.loads(output)]
+        finally:
+            process.kill()
+
+
+def late_alone(frames: list[Moment], wakes: list[Moment]) -> int:
+    """Count the frames that would be late even if no bare thread had been late meanwhile."""
+    stalls = [each for each in wakes if each.late_ms >= _STALL_MS]
+    return sum(
+        frame.late_ms - max((frame.shared_ms(each) for each in stalls), default=0.0) > IN_TIME_MS
+        for frame in frames
+        if frame.late_ms > IN_TIME_MS
+    )
+
+
+def row(what: str, moments: list[Moment]) -> dict[str, float]:
+    """Print by how many milliseconds *what* was late, and return the percentiles."""
+    late = [each.late_ms for each in moments]
+    found = {name: float(np.percentile(late, mark)) for name, mark in PERCENTILES.items()}
+    shown = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+    in_time = sum(each <= IN_TIME_MS for each in late) / len(late)
+    print(f"{len(late)} {what}, late in ms: {shown}; {in_time:.2%} at most {IN_TIME_MS} ms late")
+    return found
 
 
 def main() -> None:
-    """Run the calls, and print one row."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the calls, and print the rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.phone_calls", description=__doc__)
     parser.add_argument("--calls", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0)
     chosen = parser.parse_args()
@@ -123,30 +190,32 @@ def main() -> None:
         ) as client,
     ):
         sessions = [client.realtime.connect(settings) for _ in range(chosen.calls)]
-        carriers = [Carrier(chosen.seconds) for _ in sessions]
-        options = CallOptions(silence_timeout=None)
-        bridges = [
-            MediaStream(carrier, session, verify=False, options=options)
-            for carrier, session in zip(carriers, sessions, strict=True)
-        ]
-        threads = [threading.Thread(target=bridge.run) for bridge in bridges]
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        for session in sessions:
-            session.respond()
-        for thread in threads:
-            thread.join()
-        after = resource.getrusage(resource.RUSAGE_SELF)
-    late = [each for carrier in carriers for each in late_ms(carrier.sent)]
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    marks = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "worst": 100.0}
-    row = {name: round(float(np.percentile(late, mark)), 2) for name, mark in marks.items()}
-    in_time = sum(each <= 5 for each in late) / len(late)
-    print(f"{chosen.calls} calls, {len(late)} frames; late in ms: {row}")
-    share = cpu / chosen.seconds / chosen.calls
-    print(f"{in_time:.2%} at most 5 ms late; each call uses {share:.3%} of a core")
+        with bare_threads(chosen.calls, chosen.seconds) as wakes:
+            carriers = [Carrier(chosen.seconds) for _ in sessions]
+            options = CallOptions(silence_timeout=None)
+            bridges = [
+                MediaStream(carrier, session, verify=False, options=options)
+                for carrier, session in zip(carriers, sessions, strict=True)
+            ]
+            threads = [threading.Thread(target=bridge.run) for bridge in bridges]
+            before = time.process_time()
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            for session in sessions:
+                session.respond()
+            for thread in threads:
+                thread.join()
+            cpu = time.process_time() - before
+    frames = [each for carrier in carriers for each in frames_of(carrier.sent)]
+    ours = row(f"frames of {chosen.calls} calls", frames)
+    bare = row(f"wake-ups of {chosen.calls} bare threads", wakes)
+    ratios = ", ".join(f"{name} {ours[name] / bare[name]:.1f}" for name in ours)
+    print(f"frames divided by wake-ups: {ratios}")
+    late = sum(each.late_ms > IN_TIME_MS for each in frames)
+    alone = late_alone(frames, wakes)
+    print(f"{late} frames more than {IN_TIME_MS} ms late, {alone} of them without a bare thread")
+    print(f"each call uses {cpu / chosen.seconds / chosen.calls:.3%} of a core")
 
 
 if __name__ == "__main__":
