@@ -71,21 +71,23 @@ _plain_locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
 _conditions: weakref.WeakSet[Condition] = weakref.WeakSet()
 
 
-# Whether the garbage collector was on before the fork.
-_collects_garbage = True
+# Whether a fork has turned the garbage collector off.
+_has_stopped_gc = False
 
 
-def _before_fork() -> None:
-    global _collects_garbage
-    imports.acquire()
-    _collects_garbage = gc.isenabled()
-    gc.disable()
+def _stop_gc() -> None:
+    global _has_stopped_gc
+    # A signal handler may fork during a fork.
+    if gc.isenabled():
+        _has_stopped_gc = True
+        gc.disable()
 
 
-def _after_in_parent() -> None:
-    if _collects_garbage:
+def _continue_gc() -> None:
+    global _has_stopped_gc
+    if _has_stopped_gc:
+        _has_stopped_gc = False
         gc.enable()
-    imports.release()
 
 
 def _begin_in_child() -> None:
@@ -94,18 +96,21 @@ def _begin_in_child() -> None:
     # the child keeps the garbage of its parent.
     if "av" in sys.modules:
         gc.freeze()
-    _after_in_parent()
     for lock in _plain_locks:
         cast("_Lock", lock)._at_fork_reinit()  # noqa: SLF001 - as threading does
     for condition in _conditions:
         # The thread that forks exists in the child too, and releases its locks there.
         if not condition._is_owned():  # noqa: SLF001
             condition._at_fork_reinit()  # noqa: SLF001
+    _continue_gc()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_begin_in_child
+        before=imports.acquire, after_in_parent=imports.release, after_in_child=imports.release
+    )
+    os.register_at_fork(
+        before=_stop_gc, after_in_parent=_continue_gc, after_in_child=_begin_in_child
     )
 
 
@@ -113,7 +118,8 @@ def make_lock() -> threading.Lock:
     """
     Return a lock that is not reentrant, and that is free in a forked child.
 
-    No thread may fork while the thread holds the lock. So no code of the user may run meanwhile.
+    No thread may fork while the thread holds the lock. So no code of the user may run meanwhile,
+    and a signal handler may fork only if its child does not return from the handler.
     """
     lock = threading.Lock()
     _plain_locks.add(lock)

@@ -261,6 +261,41 @@ def test_a_child_keeps_objects_that_have_threads() -> None:
     assert frozen == gc.get_freeze_count()
 
 
+_NESTED = """
+import gc, os, signal, sys
+
+def wait_for_child():
+    child = os.fork()
+    if not child:
+        os._exit(not gc.isenabled())
+    assert 0 == os.waitpid(child, 0)[1]
+
+def interrupt():
+    if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
+        signal.raise_signal(signal.SIGUSR1)
+
+def handle(*_):
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    wait_for_child()
+
+import inworld_sync
+signal.signal(signal.SIGUSR1, handle)
+os.register_at_fork(after_in_parent=interrupt)
+if sys.argv[3] == "before":
+    # The functions that run before a fork run in the reverse order.
+    os.register_at_fork(before=interrupt)
+from inworld_sync import locks
+wait_for_child()
+assert gc.isenabled()
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_signal_handler_forks_during_a_fork(server: Emulator, moment: str) -> None:
+    """The garbage collector is on after the forks, in the parent and in the children."""
+    assert "" == run(server, _NESTED, moment)
+
+
 _PACKAGE = Path(inworld_sync.__file__).parent
 _LOCK = re.compile(r"threading\.(Lock|RLock|Condition|Event|(Bounded)?Semaphore)\(")
 

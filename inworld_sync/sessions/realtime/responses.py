@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from typing import Any, TypeVar
+from typing import Any
 
 from inworld_sync.errors import ClosedError, ConnectionLost, DeadlineExceeded, InworldError
 from inworld_sync.models.realtime import (
@@ -67,8 +67,6 @@ RESPONSE_EVENTS = (
     TranscriptDelta,
     TranscriptDone,
 )
-
-_E = TypeVar("_E", TextDelta, TranscriptDelta, ResponseDone)
 
 
 class SessionResponses:
@@ -167,11 +165,14 @@ class SessionResponses:
             response._awaits_tools = True
             response._stop()
 
-    def drop_late(self, event: _E) -> _E | None:
+    def drop_late(self, event: Any) -> Any:
         """Return an event; None for text after a cancel or an end, and for a second end."""
         if isinstance(event, ResponseDone):
             state = self._states.get(event.response.id)
-            return None if state is not None and state.is_final else event
+            if state is not None and state.is_final:
+                self.resume()  # the service is no longer busy
+                return None
+            return event
         return event if self.accepts(event.response_id) else None
 
     def handle(
@@ -430,8 +431,9 @@ class SessionResponses:
         self._commands.schedule(deadline)
 
     def _hasten(self, state: ResponseState) -> None:
-        """Shorten the deadline of a cancelled response, so that the response ends soon."""
+        """Set or shorten the deadline of a cancelled response, so that the response ends soon."""
         if state.is_cancelling and not state.is_final:
+            self.expect_end(state)
             entry = self._active.get(state.id or "") or self._requested.get(state.request_id or "")
             deadline = time.monotonic() + _CANCEL_SECONDS
             if entry is not None and entry.deadline > deadline:
@@ -471,8 +473,7 @@ class SessionResponses:
                 response._end(error)
 
     def _held_of(self, *states: ResponseState) -> list[Response]:
-        found = (self._held.get(id(state)) for state in states)
-        return [response for response in found if response is not None]
+        return list(filter(None, (self._held.get(id(state)) for state in states)))
 
     def _response(self, state: ResponseState) -> Response:
         response = self._held.get(id(state))

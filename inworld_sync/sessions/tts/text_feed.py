@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from inworld_sync.errors import ConfigError
-from inworld_sync.locks import make_lock
+from inworld_sync.locks import Condition
 from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.wire import tts
 from inworld_sync.wire.splitting import sentences, split_text
@@ -52,7 +52,7 @@ class PieceSource:
         self, text: str | Iterable[str], max_characters: int = tts.MAX_TEXT_CHARACTERS
     ) -> None:
         self.is_short = isinstance(text, str) and len(text) <= MAX_AHEAD_CHARACTERS
-        self._lock = make_lock()
+        self._lock = Condition()
         self._reading_thread: int | None = None
         self._kept: list[str] = []
         self._failure: BaseException | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -21,10 +22,12 @@ from inworld_sync import (
     ServiceError,
 )
 from inworld_sync.models.realtime import (
+    CancelResponse,
     CreateItem,
     CreateResponse,
     DeleteItem,
     ErrorReported,
+    FunctionTool,
     Message,
     OutputAudio,
     PingReceived,
@@ -37,6 +40,7 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.realtime import responses as realtime_responses
+from inworld_sync.sessions.realtime.events import ToolCalled
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.tools.function import tool
@@ -304,6 +308,30 @@ def test_cancelling_a_response_that_never_ends(act: Act, first: Script, is_refus
         assert "next" == rt.respond().wait(PATIENCE_SECONDS).text.strip()
 
 
+@pytest.mark.parametrize("act", [*ACTS, lambda rt, _reply: rt.send(CancelResponse("r1"))])
+def test_cancelling_a_call_without_an_end(act: Act) -> None:
+    """A cancel ends a response whose end is lost, even if the response waits for a tool."""
+
+    def script(service: Service, request: Event) -> None:
+        service.created("r1", request)
+        service.call("r1", "i1", "c1", "look")
+        command = service.until("response.cancel")
+        service.error("response_cancel_not_active", event_id=command.get("event_id"))
+
+    session = Session(tools=[FunctionTool(name="look")])
+    with realtime(answering(script)) as iw, iw.realtime.connect(session) as rt:
+        reply = rt.respond()
+        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ToolCalled))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        # The response is presumed over, and has no deadline.
+        while rt._state.responses._active:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.01)
+        act(rt, reply)
+
+        assert "cancelled" == reply.wait(PATIENCE_SECONDS).status
+
+
 @pytest.mark.parametrize("is_late", [False, True])
 def test_the_end_after_a_refused_cancel(is_late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """
@@ -339,6 +367,26 @@ def test_the_end_after_a_refused_cancel(is_late: bool, monkeypatch: pytest.Monke
 
     assert ["r1", "resp_10"] == [event.response.id for event in ends]
     assert is_late == (ends[0].response.usage is None)
+
+
+def test_a_late_end_and_a_busy_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that was refused is sent again as soon as the late end of a response arrives."""
+    monkeypatch.setattr(realtime_responses, "_FIRST_RETRY_SECONDS", 2 * PATIENCE_SECONDS)
+    monkeypatch.setattr(realtime_responses, "_MAX_RETRY_SECONDS", 2 * PATIENCE_SECONDS)
+
+    def script(service: Service, request: Event) -> None:
+        begin(service, request)
+        service.until("response.cancel")
+        refused = service.until("response.create")
+        service.error(BUSY, event_id=refused["event_id"])
+        service.done("r1", status="cancelled")
+
+    with realtime(answering(script)) as iw, iw.realtime.connect() as rt:
+        reply = rt.respond()
+        next(reply.text_stream())
+        reply.cancel()
+        reply.wait(PATIENCE_SECONDS)
+        assert "next" == rt.respond().wait(PATIENCE_SECONDS).text.strip()
 
 
 def test_replaced_by_another_response() -> None:
