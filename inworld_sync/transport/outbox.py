@@ -1,9 +1,9 @@
 """
 Queues the frames that one connection has to send.
 
-One lock guards the whole outbox. The lock is held for a few statements, and no other code is called
-meanwhile. The lock has two conditions. The writer waits on ``_work``. Callers that wait for room,
-or until the queue is empty, wait on ``_change``.
+One lock guards the whole outbox. The lock is held for a few statements, which acquire no other
+lock. The lock has two conditions. The writer waits on ``_work``. Callers that wait for room, or
+until the queue is empty, wait on ``_change``.
 
 Only the thread that holds the write lock writes to the network. The writer holds the write lock,
 except while it waits for work. During such a wait, a thread that sends a message may acquire the
