@@ -27,9 +27,9 @@ from inworld_sync.errors import (
 )
 from inworld_sync.locks import make_lock
 from inworld_sync.models.realtime import InputSpeechStarted, InputSpeechStopped, Message
+from inworld_sync.session_link import SessionLink
 from inworld_sync.sessions.realtime.events import SessionReconnected
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.realtime.session_link import SessionLink
 from inworld_sync.sessions.tts.speech import Speech
 from inworld_sync.telephony import active
 from inworld_sync.telephony.call_messages import CallMessages

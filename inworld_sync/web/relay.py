@@ -29,9 +29,9 @@ from inworld_sync.models.realtime import (
     ManualTurns,
     Session,
 )
+from inworld_sync.session_link import SessionLink
 from inworld_sync.sessions.realtime.events import SessionReconnected
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.realtime.session_link import SessionLink
 from inworld_sync.transport.framework_socket import FrameworkSocket, Sender, SocketEnded
 from inworld_sync.transport.framework_writer import SocketWriter
 from inworld_sync.web.origin import check_origin, origins_of, require_headers

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from functools import partial
 
 from inworld_sync.errors import InworldError, RemoteProtocolError
+from inworld_sync.session_link import SessionLink
 from inworld_sync.sessions.realtime.session import RealtimeSession
-from inworld_sync.sessions.realtime.session_link import SessionLink
 from inworld_sync.web.relay_messages import RATE_HZ
 from inworld_sync.web.relay_models import RelayStart
 from inworld_sync.web.relay_output import ANSWER_SECONDS, PageOutput
