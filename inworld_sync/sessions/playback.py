@@ -74,8 +74,6 @@ def _interrupt_at_exit() -> None:
 
 def _begin_in_child() -> None:
     """Forget the playbacks of the parent process, whose threads do not exist in a child."""
-    global _queues_changed
-    _queues_changed = Condition()
     _queues.clear()
 
 
