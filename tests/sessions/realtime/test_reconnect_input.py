@@ -97,11 +97,14 @@ def test_lost_input_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """If a turn is too long to be sent again, the missing audio is reported as lost."""
     monkeypatch.setattr(realtime_input, "_MAX_KEPT_MS", 200.0)
     seen: list[list[int]] = []
+    is_sent = threading.Event()
 
     def first(service: Service) -> None:
         service.open()
         service.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
         sent_audio(service, 5)
+        # The client counts a block after it has sent the block.
+        assert is_sent.wait(PATIENCE_SECONDS)
         service.hang_up()
 
     def second(service: Service) -> None:
@@ -114,6 +117,7 @@ def test_lost_input_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         events = rt.events(timeout=PATIENCE_SECONDS)
         next(event for event in events if isinstance(event, InputSpeechStarted))
         rt.send_audio(BLOCKS[: 5 * 4800])
+        is_sent.set()
 
         assert 300.0 == reconnected(rt).lost_input_ms
         next(event for event in events if isinstance(event, PingReceived))
