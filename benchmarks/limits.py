@@ -183,7 +183,7 @@ class Worker:
             return
         simulation = self._simulation
         place = f"{self.name}:{self.granted}"
-        granted, ahead, pause = dict(self.run(scripts.ACQUIRE, place, PATIENCE_MS, 0)).values()
+        granted, ahead, pause, _ = dict(self.run(scripts.ACQUIRE, place, PATIENCE_MS, 0)).values()
         self._turn += 1
         if not granted:
             delay = redis_limiter._pause(int(ahead), int(pause))  # noqa: SLF001

@@ -309,10 +309,11 @@ class RedisLimiter(ClientAwareLimiter):
             return self._ask_while_away(place, away_since)
         is_known = False
         try:
-            granted, ahead, pause_ms = self._run(
+            granted, ahead, pause_ms, processes = self._run(
                 scripts.ACQUIRE, place, str(int(_PATIENCE_SECONDS * 1000)), str(held)
             )
             with self._freed:
+                self._processes = processes
                 if granted:
                     self._held[place] = None
                     is_known = True
@@ -411,7 +412,7 @@ class RedisLimiter(ClientAwareLimiter):
             self._unreleased.difference_update(unreleased)
             # A place that was released during the request must not stay registered.
             released = [place for place in held if place not in self._held]
-            self._processes = max(1, processes)
+            self._processes = processes
             # A place that was taken by the policy "local" meanwhile must be registered first.
             is_behind = self._away_since is not None and not self._held.keys() <= set(held)
             was_away = self._away_since is not None and not is_behind

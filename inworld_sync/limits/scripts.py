@@ -149,8 +149,8 @@ end
 
 # Further ARGV: the name of the new place, how long the process waits in the queue, in ms, and how
 # many places the process has.
-# The script returns whether the place was granted, how many processes are ahead, and for how many
-# ms no place is granted.
+# The script returns whether the place was granted, how many processes are ahead, for how many ms no
+# place is granted, and how many processes there are.
 ACQUIRE: Final = (
     _COMMON
     + f"""
@@ -211,13 +211,13 @@ if pause == 0 and free > ahead then
   redis.call('ZADD', PLACES, now + lease, place)
   redis.call('ZADD', GRANTED, now, place)
   withdraw()
-  return {{1, ahead, 0}}
+  return {{1, ahead, 0, redis.call('ZCARD', PROCESSES)}}
 end
 local arrival = clock[1] * 1000000 + clock[2] + held * {_LATER_US}
 redis.call('ZADD', WAITING, 'NX', arrival, me)
 redis.call('ZADD', ASKED, now + patience, me)
 if free <= 0 then press() end
-return {{0, ahead, pause}}
+return {{0, ahead, pause, redis.call('ZCARD', PROCESSES)}}
 """
 )
 

@@ -165,6 +165,20 @@ def test_a_local_share_while_redis_is_away(fake: FakeRedis, process: Process) ->
     assert not b.acquire(0)
 
 
+def test_a_local_share_before_the_first_heartbeat(
+    fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process knows from its first place how many processes share the places."""
+    monkeypatch.setattr(RedisLimiter, "_beat", lambda _: None)
+    a, b = (process(places=4, when_away="local") for _ in range(2))
+    assert [a.acquire(0), b.acquire(0)] == [True, True]
+    fake.go_away()
+    until(lambda: b._away_since is not None)
+
+    assert b.acquire(0)
+    assert not b.acquire(0)
+
+
 def test_a_local_place_during_the_return_of_redis(
     fake: FakeRedis, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +232,7 @@ def test_a_lost_answer(process: Process, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(a, "_run", lose_first)
     assert not a.acquire(0)
-    assert [1, 0, 0] == answers[0]
+    assert [1, 0, 0, 1] == answers[0]
     assert b.acquire(redis_limiter.LEASE_SECONDS / 2)
 
 
@@ -235,7 +249,7 @@ def test_an_interrupted_call(process: Process, monkeypatch: pytest.MonkeyPatch) 
             raise KeyboardInterrupt
         answer = run(script, *arguments, **settings)
         if script == scripts.RELEASE and len(late) == 1:
-            assert [1, 0, 0] == run(*late[0])
+            assert [1, 0, 0, 1] == run(*late[0])
             late.append(())
         return answer
 
