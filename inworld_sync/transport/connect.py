@@ -69,8 +69,8 @@ class OpenedStream:
         try:
             Waiter(self.sock, self.self_pipe, write=False).wait(0)
         except (TimeoutError, WokenUp, OSError, ValueError):
-            # The socket may be closed already.
-            return False
+            # The socket may be closed already. The reader may have received the bytes meanwhile.
+            return not self.stream.is_waiting
         return True
 
     def end(self) -> None:

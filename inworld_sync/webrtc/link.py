@@ -84,6 +84,7 @@ class WebRtcLink:
         # Messages for the reader; the flag is True if the message is made from audio.
         self._inbox: deque[tuple[str, bool]] = deque()
         self._inbox_bytes = 0
+        self._is_handling = False  # whether the reader handles a message
         self._outbox: deque[tuple[str, int]] = deque()
         self._outbox_bytes = 0
         self._to_observe: deque[str] = deque()
@@ -191,11 +192,13 @@ class WebRtcLink:
         """Wait for the next message; see :class:`MessageLink`."""
         self._fork_guard.require(f"the connection {self.name}")
         with self._changed:
+            self._is_handling = False
             while not self._inbox and self._ending is None:
                 self._changed.wait(LONGEST_WAIT_SECONDS)
             if not self._inbox or self.end is not None:
                 self._set_end()
                 return None
+            self._is_handling = True
             text, is_audio = self._inbox.popleft()
             self._inbox_bytes -= len(text)
             is_first = not is_audio and not self._messages_in
@@ -328,8 +331,9 @@ class WebRtcLink:
             )
 
     def has_unread(self) -> bool:
-        """Return whether messages have arrived that the reader has not received yet."""
-        return bool(self._inbox)
+        """Return whether messages have arrived that the reader has not handled yet."""
+        with self._changed:
+            return self._is_handling or bool(self._inbox)
 
     def stats(self) -> LinkStats:
         """Return the current statistics. Audio is not counted."""

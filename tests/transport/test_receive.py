@@ -10,6 +10,7 @@ import pytest
 
 from inworld_sync.errors import ConnectionLost, RemoteProtocolError
 from inworld_sync.models.options import Options
+from inworld_sync.transport import connect
 from inworld_sync.transport.websocket import Link, LinkEnd
 
 from support.driver import PATIENCE_SECONDS, PATIENT, driven
@@ -100,6 +101,38 @@ def test_unread_messages() -> None:
         until(lambda: not driver.link.has_unread())
 
     assert [True] == handled
+
+
+def test_unread_messages_while_they_are_received(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message counts as unread even if the reader empties the socket during the look at it."""
+    looking, handling, looked = (threading.Event() for _ in range(3))
+
+    def handle(_: bytes) -> None:
+        handling.set()
+        assert looked.wait(PATIENCE_SECONDS)
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        assert looking.wait(PATIENCE_SECONDS)
+        peer.send(frame(TEXT, b"one"))
+        peer.read_until_end()
+
+    with serve(script) as server, driven(server.url, PATIENT, on_message=handle) as driver:
+        until(lambda: not driver.link.has_unread())
+
+        class LateWaiter(connect.Waiter):
+            """Looks at the socket after the reader has received the message."""
+
+            def wait(self, timeout: float | None) -> None:
+                looking.set()
+                assert handling.wait(PATIENCE_SECONDS)
+                super().wait(timeout)
+
+        monkeypatch.setattr(connect, "Waiter", LateWaiter)
+        is_unread = driver.link.has_unread()
+        looked.set()
+
+    assert is_unread
 
 
 def test_message_with_the_answer_to_the_upgrade() -> None:

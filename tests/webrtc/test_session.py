@@ -20,8 +20,10 @@ from inworld_sync.models.realtime import (
     Session,
 )
 from inworld_sync.realtime import Interrupted, SessionReconnected, ToolOutputSent, tool
+from inworld_sync.sessions.realtime.connection import RealtimeConnection
 
 from support.forks import in_child
+from support.sound_card import until
 from support.tone_hearing import tone
 from support.webrtc_service import PATIENCE_SECONDS, RATE_HZ, Call, open_service
 
@@ -53,6 +55,32 @@ def finish(call: Call, response_id: str, item_id: str, text: str = "Hi.") -> Non
     call.transcript(response_id, item_id, text)
     call.item_done(response_id, item_id, text)
     call.done(response_id)
+
+
+def test_unread_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A message counts as unread until it was handled, so that no deadline passes before its message
+    is handled.
+    """
+    handled: list[bool] = []
+    links: list[Any] = []
+    read = RealtimeConnection._read_message
+
+    def look(connection: RealtimeConnection, message: memoryview) -> None:
+        links.append(connection._link)
+        handled.append(connection._link.has_unread())
+        read(connection, message)
+
+    def script(call: Call) -> None:
+        call.open()
+        call.until_left()
+
+    monkeypatch.setattr(RealtimeConnection, "_read_message", look)
+    with open_service(script) as iw, iw.connect_webrtc(Session(voice="Dennis")):
+        until(lambda: not links[0].has_unread())
+
+    assert handled
+    assert all(handled)
 
 
 def test_speech_in_both_directions() -> None:
