@@ -378,6 +378,7 @@ class Conversation(GameVoice):
             self._state = "open"
         elif self._thread.failure is not None:
             self._error, self._state = self._thread.failure, "failed"
+            self._tools.close()
 
     def _next_event(self, opened: OpenSession) -> object | None:
         session = opened.session

@@ -478,8 +478,9 @@ def test_closing_ends_a_tool_that_waits() -> None:
     # All tests use a fixture that fails if the thread of the tool call does not end.
 
 
-def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:
-    """If the service has ended the session, a late tool call raises ClosedError."""
+@pytest.mark.parametrize("opens", [True, False])
+def test_the_end_of_the_session_ends_a_tool_that_waits(opens: bool) -> None:
+    """If the service ended the session, or did not open it, a late tool call raises an error."""
 
     @tool
     def never() -> str:
@@ -487,7 +488,8 @@ def test_the_end_of_the_session_ends_a_tool_that_waits() -> None:
         raise AssertionError("the conversation is closed")
 
     def script(service: Service) -> None:
-        service.open()
+        if opens:
+            service.open()
         service.close()
 
     with realtime(script) as client, started(client, session=Session(tools=[never])) as talk:
