@@ -40,10 +40,13 @@ _ENDING_SECONDS = 0.5
 
 
 class SoundManager(Protocol):
-    """The method of ``panda3d.core.AudioManager`` that :class:`VoiceSound` needs."""
+    """The methods of ``panda3d.core.AudioManager`` that :class:`VoiceSound` needs."""
 
     def get_sound(self, source: object, positional: bool, /) -> object:
         """Make the sound that plays *source*."""
+
+    def update(self) -> object:
+        """Pass the audio of all sounds to the engine, and read their positions."""
 
 
 class Joint(Protocol):
@@ -71,7 +74,8 @@ class VoiceSound:
 
     Call :meth:`update` in each frame, after the ``update`` of the voice. This method never
     waits. Panda3D converts the sample rate. The game must update the manager in each frame too;
-    ``ShowBase`` does this for its own managers.
+    ``ShowBase`` does this for its own managers. When OpenAL needs more audio, :meth:`update` also
+    updates the manager, so that a long frame makes no gap.
 
     If the voice is cancelled or interrupted, the next :meth:`update` stops the sound. OpenAL fades
     out the sound within its own buffer, which has 20 ms by default.
@@ -204,12 +208,15 @@ class VoiceSound:
             self._ending = None
         if self._sound is None:
             return
+        # get_time() returns the time of the last update of the manager. After a long frame, this
+        # time would be old, and the sound would get too little audio.
+        self._manager.update()
+        seconds = self._sound.get_time()
         left = self._pulled - self._played
         elapsed = (now - self._updated) * self._rate_hz
-        seconds = self._sound.get_time()
         if elapsed >= left:
-            # Since the last update, the sound has had time to play all its audio. get_time() does
-            # not show this yet.
+            # Since the last update, the sound has had time to play all its audio. get_time() may
+            # not show this, because Panda3D sets this time back after more than half a second.
             played = float(self._pulled)
         elif seconds == self._sound_seconds and not self._plays(self._sound):
             # There is no device, or the game has switched sounds off. The voice continues.
@@ -250,6 +257,9 @@ class VoiceSound:
             self._start()
         elif pcm:
             self._audio.append(pcm)
+            # The game may have updated the manager in this frame already. Then OpenAL would get the
+            # audio after the next frame, which may be long.
+            self._manager.update()
 
     def _next_audio(self) -> bytes:
         """Return audio for the free part of the buffer. Return no audio if this part is small."""

@@ -182,6 +182,7 @@ class NoDevice:
 
     def __init__(self, manager: Any) -> None:
         self.get_sound = lambda source, positional: manager.get_null_sound()
+        self.update = manager.update
 
 
 @pytest.mark.slow
