@@ -5,9 +5,14 @@ Play one line of speech for a long time, and compare the played audio with the s
     python tests/soak_games.py panda3d --minutes 30
 
 All samples must be played in order and without a gap. The mixer of pygame plays as fast as the
-program reads, which is 50 to 100 times as fast as in a game. OpenAL plays in real time. A server
-in this process replaces the service. This server sends noise as fast as the client reads. The test
-suite does not run this program.
+program reads, which is 50 to 100 times as fast as in a game. OpenAL plays in real time to a file,
+and the loop of the game runs at 60 frames per second. A server in this process replaces the
+service. This server sends noise as fast as the client reads. The test suite does not run this
+program.
+
+On a busy machine, frames are late. With Panda3D, speech may have a gap after a frame that took
+longer than three quarters of the buffer of ``VoiceSound``. So the program prints for each gap the
+longest frame before the gap. A gap is a fault if all frames before the gap took at most 250 ms.
 """
 
 from __future__ import annotations
@@ -17,22 +22,50 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import numpy as np
+import numpy.typing as npt
 
 from inworld_sync.games import VoiceLine
 
 from support.audio_pipe import AudioPipe
 from support.game_lines import RATE_HZ, noise
-from support.openal import openal_pipe
+from support.openal import HEADER_BYTES, openal_file
 from support.scripted import Service, scripted
 
 FRAME_SECONDS = 1 / 60
 CHUNK_SECONDS = 0.5
 LIMIT_SECONDS = 60.0
 AHEAD_MS = 5000
+FRAME_BYTES = 4
+# A gap after a frame that took longer is not a fault.
+IN_TIME_SECONDS = 0.25
+# A frame is before a gap if it ended at most this long before the gap. OpenAL has a buffer of
+# 0.4 s, and writes to the file in steps of 0.04 s.
+BEFORE_SECONDS = 0.5
+
+
+@attrs.frozen
+class Played:
+    """
+    The audio that was played.
+
+    Attributes:
+        samples: The samples of the left channel.
+        counted_gaps: How many gaps the adapter has counted.
+        took_seconds: How long the loop took.
+        frames: The end of each frame, as a time in seconds; its length in seconds; and the number
+            of samples that had been played at this time. Empty if the game decides how fast the
+            engine plays.
+    """
+
+    samples: npt.NDArray[np.int16]
+    counted_gaps: int
+    took_seconds: float
+    frames: npt.NDArray[np.float64]
 
 
 def sent(seconds: float) -> Iterator[bytes]:
@@ -41,29 +74,25 @@ def sent(seconds: float) -> Iterator[bytes]:
         yield noise(CHUNK_SECONDS, seed=number)
 
 
-def run(voice: VoiceLine, pipe: AudioPipe, update: Callable[[], None], limit: float) -> float:
-    """Run the loop of a game until the line is over, and return how many seconds the loop took."""
-    began = time.monotonic()
-    while not voice.is_over:
-        if time.monotonic() - began > limit:
-            raise TimeoutError(f"the line is {voice.state} after {limit:.0f} s")
-        while voice.queued_ms < AHEAD_MS and voice.speech is None and voice.error is None:
-            time.sleep(0.001)  # the loop must not overtake the service
-        pipe.read(FRAME_SECONDS)
-        voice.update(FRAME_SECONDS)
-        update()
-    for _ in range(60):
-        pipe.read(FRAME_SECONDS)
-    return time.monotonic() - began
+def wait_for_service(voice: VoiceLine) -> None:
+    """Wait until enough speech has arrived, because the loop must not overtake the service."""
+    while voice.queued_ms < AHEAD_MS and voice.speech is None and voice.error is None:
+        time.sleep(0.001)
 
 
-def left(pipe: AudioPipe) -> bytes:
+def require_time(voice: VoiceLine, began: float, limit_seconds: float) -> None:
+    """Raise an error if the loop takes too long."""
+    if time.monotonic() - began > limit_seconds:
+        raise TimeoutError(f"the line is {voice.state} after {limit_seconds:.0f} s")
+
+
+def left(stereo: bytes) -> npt.NDArray[np.int16]:
     """Return the samples of the left channel."""
-    return np.frombuffer(bytes(pipe.played), "<i2")[::2].tobytes()
+    return np.frombuffer(stereo, "<i2")[::2]
 
 
-def play_with_pygame(voice: VoiceLine, folder: Path, seconds: float) -> tuple[bytes, int, float]:
-    """Return the samples of the left channel, the number of gaps, and the duration in seconds."""
+def play_with_pygame(voice: VoiceLine, folder: Path, seconds: float) -> Played:
+    """Play the line as fast as possible."""
     import pygame.mixer
 
     from inworld_sync.games.pygame import VoiceChannel
@@ -71,47 +100,85 @@ def play_with_pygame(voice: VoiceLine, folder: Path, seconds: float) -> tuple[by
     os.environ["SDL_AUDIODRIVER"] = "disk"
     os.environ["SDL_DISKAUDIOFILE"] = str(folder / "sound")
     os.environ["SDL_DISKAUDIODELAY"] = "0"
-    with AudioPipe(folder / "sound", 4, RATE_HZ) as pipe:
+    began = time.monotonic()
+    with AudioPipe(folder / "sound", FRAME_BYTES, RATE_HZ) as pipe:
         pygame.mixer.init(RATE_HZ, -16, 2, 512, allowedchanges=0)
         channel = VoiceChannel(voice, clock=lambda: pipe.seconds)
-        took = run(voice, pipe, channel.update, seconds + LIMIT_SECONDS)
+        while not voice.is_over:
+            require_time(voice, began, seconds + LIMIT_SECONDS)
+            wait_for_service(voice)
+            pipe.read(FRAME_SECONDS)
+            voice.update(FRAME_SECONDS)
+            channel.update()
+        for _ in range(60):
+            pipe.read(FRAME_SECONDS)
         channel.close()
     pygame.mixer.quit()
-    return left(pipe), channel.gaps, took
+    took = time.monotonic() - began
+    return Played(left(bytes(pipe.played)), channel.gaps, took, np.zeros((0, 3)))
 
 
-def play_with_panda3d(voice: VoiceLine, folder: Path, seconds: float) -> tuple[bytes, int, float]:
-    """Return the samples of the left channel, the number of gaps, and the duration in seconds."""
+def play_with_panda3d(voice: VoiceLine, folder: Path, seconds: float) -> Played:
+    """Play the line in real time, at 60 frames per second."""
     from inworld_sync.games.panda3d import VoiceSound
 
-    with openal_pipe(folder, RATE_HZ) as (manager, pipe):
+    path = folder / "sound"
+    frames: list[tuple[float, float, float]] = []
+    wait_for_service(voice)
+    with openal_file(path, RATE_HZ) as manager:
         sound = VoiceSound(voice, manager)
-
-        def update() -> None:
+        began = last = due = time.monotonic()
+        while not voice.is_over:
+            require_time(voice, began, 1.2 * seconds + LIMIT_SECONDS)
+            due = max(due + FRAME_SECONDS, last)
+            time.sleep(max(0.0, due - time.monotonic()))
+            now = time.monotonic()
+            voice.update(now - last)
             sound.update()
             manager.update()
-
-        took = run(voice, pipe, update, 1.2 * seconds + LIMIT_SECONDS)
+            played = (path.stat().st_size - HEADER_BYTES) / FRAME_BYTES
+            frames.append((time.monotonic(), now - last, played))
+            last = now
+        time.sleep(1.0)  # OpenAL plays the rest of its buffer
         sound.close()
-    return left(pipe), sound.gaps, took
+    stereo = path.read_bytes()[HEADER_BYTES:]
+    return Played(left(stereo), sound.gaps, time.monotonic() - began, np.array(frames))
 
 
-def faults_in(played: bytes, seconds: float) -> list[str]:
+def gaps_in(played: Played) -> tuple[list[str], list[str]]:
+    """
+    Find the gaps. No sample of the noise is 0, so a sample of 0 is a gap.
+
+    Returns:
+        A description of each gap that is a fault, and of each gap after a late frame.
+    """
+    sounding = np.flatnonzero(played.samples)
+    faults, late = [], []
+    for at in np.flatnonzero(np.diff(sounding) > 1):
+        start = int(sounding[at]) + 1
+        length_ms = (int(sounding[at + 1]) - start) / RATE_HZ * 1000
+        gap = f"a gap of {length_ms:.0f} ms was played at {start / RATE_HZ:.2f} s"
+        if not len(played.frames):
+            faults.append(gap)
+            continue
+        ends, lengths, positions = played.frames.T
+        # The first frame that has seen the end of the gap in the file.
+        seen = min(int(np.searchsorted(positions, int(sounding[at + 1]))), len(ends) - 1)
+        since = ends[seen] - BEFORE_SECONDS - length_ms / 1000
+        longest = float(lengths[np.searchsorted(ends, since) : seen + 1].max())
+        gap += f", and the longest frame before it took {longest * 1000:.0f} ms"
+        (late if longest > IN_TIME_SECONDS else faults).append(gap)
+    return faults, late
+
+
+def faults_in(found: npt.NDArray[np.int16], seconds: float) -> list[str]:
     """
     Compare the played audio with the sent audio, and return the differences.
 
-    The volume may differ from the volume that was sent, but must be constant. No sample of the
-    noise is 0, so a sample of 0 is a gap.
+    The volume may differ from the volume that was sent, but must be constant. Gaps do not count.
     """
-    found = np.frombuffer(played, "<i2")
-    sounding = np.flatnonzero(found)
     faults = []
-    gaps = np.diff(sounding) - 1
-    if gaps.any():
-        faults.append(
-            f"{np.count_nonzero(gaps)} gaps were played, with {gaps.sum() / RATE_HZ:.2f} s in total"
-        )
-    heard = found[sounding].astype(float)
+    heard = found[found != 0].astype(np.float32)
     position, gain = 0, 0.0
     for number, chunk in enumerate(sent(seconds)):
         wanted = np.frombuffer(chunk, "<i2").astype(float)
@@ -152,16 +219,28 @@ def main() -> int:
         scripted(speak) as client,
         VoiceLine(client, "Noise.", start=True) as voice,
     ):
-        played, gaps, took = play(voice, Path(folder), seconds)
-        faults = faults_in(played, seconds)
-        if gaps:
-            faults.append(f"{gaps} gaps were counted")
+        played = play(voice, Path(folder), seconds)
+        faults, late = gaps_in(played)
+        if played.counted_gaps and not (faults or late):
+            faults.append(f"{played.counted_gaps} gaps were counted, but none was played")
+        faults += faults_in(played.samples, seconds)
         if voice.state != "finished":
             faults.append(f"the line is {voice.state}: {voice.error}")
+    for gap in late:
+        sys.stdout.write(f"LATE FRAME: {gap}\n")
     for fault in faults[:20]:
         sys.stdout.write(f"WRONG: {fault}\n")
+    if len(played.frames):
+        lengths_ms = played.frames[:, 1] * 1000
+        sys.stdout.write(
+            f"{len(lengths_ms)} frames, median {np.median(lengths_ms):.0f} ms, longest "
+            f"{lengths_ms.max():.0f} ms, {(lengths_ms > IN_TIME_SECONDS * 1000).sum()} longer than "
+            f"{IN_TIME_SECONDS * 1000:.0f} ms\n"
+        )
     sys.stdout.write(
-        f"{arguments.engine}: {seconds:.0f} s of speech in {took:.0f} s, {len(faults)} faults\n"
+        f"{arguments.engine}: {seconds:.0f} s of speech in {played.took_seconds:.0f} s, "
+        f"{played.counted_gaps} gaps counted, {len(late)} gaps after late frames, "
+        f"{len(faults)} faults\n"
     )
     return 1 if faults else 0
 

@@ -1,4 +1,4 @@
-"""Lets OpenAL, which Panda3D uses, write to a pipe."""
+"""Lets OpenAL, which Panda3D uses, write to a pipe or to a file."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 
 from support.audio_pipe import AudioPipe
 
-__all__ = ["AHEAD_BYTES", "openal_pipe"]
+__all__ = ["AHEAD_BYTES", "HEADER_BYTES", "openal_file", "openal_pipe"]
 
 _PERIOD_FRAMES = 480
 _FRAME_BYTES = 4
-_HEADER_BYTES = 68
+# The size of the header of the file, before the audio.
+HEADER_BYTES = 68
 
 # OpenAL is ahead of the test by at most this many bytes. This is the sum of the sizes of the pipe,
 # of the buffer of the file, and of four periods.
@@ -41,16 +42,39 @@ def openal_pipe(folder: Path, rate_hz: int) -> Iterator[tuple[Any, AudioPipe]]:
     OpenAL plays in real time, and waits while the pipe is full. A process can call this function
     only once, because OpenAL reads its configuration only once.
     """
+    path = folder / "sound"
+    with AudioPipe(path, _FRAME_BYTES, rate_hz, HEADER_BYTES) as pipe, _opened(path, rate_hz) as it:
+        try:
+            yield it, pipe
+        finally:
+            pipe.close()  # so that OpenAL does not wait when the manager is closed
+
+
+@contextlib.contextmanager
+def openal_file(path: Path, rate_hz: int) -> Iterator[Any]:
+    """
+    Return an audio manager of Panda3D, whose audio in stereo is written to a file.
+
+    OpenAL plays in real time, and never waits. The file is complete when the context ends. A
+    process can call this function or :func:`openal_pipe` only once.
+    """
+    with _opened(path, rate_hz) as manager:
+        yield manager
+
+
+@contextlib.contextmanager
+def _opened(path: Path, rate_hz: int) -> Iterator[Any]:
     from panda3d.core import AudioManager, load_prc_file_data
 
-    path, configuration = folder / "sound", folder / "openal.conf"
+    configuration = path.with_name("openal.conf")
     configuration.write_text(
         _CONFIGURATION.format(rate_hz=rate_hz, period_frames=_PERIOD_FRAMES, path=path)
     )
     os.environ["ALSOFT_CONF"] = str(configuration)
     load_prc_file_data("", "audio-library-name p3openal_audio\nwindow-type none")
-    with AudioPipe(path, _FRAME_BYTES, rate_hz, _HEADER_BYTES) as pipe:
-        manager = AudioManager.create_AudioManager()
-        yield manager, pipe
-    manager.shutdown()
-    del os.environ["ALSOFT_CONF"]
+    manager = AudioManager.create_AudioManager()
+    try:
+        yield manager
+    finally:
+        manager.shutdown()
+        del os.environ["ALSOFT_CONF"]
