@@ -431,8 +431,9 @@ class Conversation(GameVoice):
         elif self._state in ("open", "reconnecting") and self._unchecked_seconds >= _CHECK_SECONDS:
             self._unchecked_seconds = 0.0
             session = self.session
-            is_lost = session is not None and session.stats is None and not self._is_received
-            self._state = "reconnecting" if is_lost else "open"
+            # After the end of the session, the state stays until the last speech was heard.
+            if session is not None and not self._is_received:
+                self._state = "reconnecting" if session.stats is None else "open"
         return self.is_over
 
     def _require_push_to_talk(self, method: str) -> None:

@@ -242,7 +242,8 @@ class VoiceChannel:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._mixer.get_init() is not None:
+        # A mixer that was opened again may have fewer channels; see _is_mixer_ready().
+        if self._mixer.get_init() is not None and self.channel < self._mixer.get_num_channels():
             self._drop()
         if _taken.get(self.channel) is self:
             del _taken[self.channel]

@@ -4,7 +4,8 @@ Runs the realtime session of a conversation on a thread of its own, so that the 
 Threads: ``inworld-game-session-...`` opens the session, and then runs the commands of the game in
 order. ``inworld-game-microphone-...`` reads a microphone.
 
-Lock rule: ``_changed`` guards the queue of commands. It is never held while a command runs.
+Lock rule: ``_changed`` guards the queue of commands and the count of lost audio. It is never held
+while a command runs.
 """
 
 from __future__ import annotations
@@ -210,7 +211,8 @@ class SessionThread:
         try:
             session.send_audio(audio.pcm, audio.sample_rate_hz, timeout=_SEND_SECONDS)
         except DeadlineExceeded:
-            self.lost_input_ms += audio.duration_ms
+            with self._changed:
+                self.lost_input_ms += audio.duration_ms
         with self._changed:
             if self._kept_ms > _BEHIND_MS and not self._closing:
                 self._changed.wait_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +81,9 @@ class GameTools:
         ]
 
     def run_next(self) -> bool:
-        """Run the next function that waits; return False if no function waits."""
+        """Run the next function that waits; return False if no function waits, or after close()."""
+        if self._closed:
+            return False
         try:
             task = self._tasks.popleft()
         except IndexError:
@@ -96,6 +99,9 @@ class GameTools:
         task = _Task(function)
         self._tasks.append(task)
         while not task.done.wait(_LOOK_SECONDS):
-            if self._closed and task in self._tasks:
-                raise ClosedError("the conversation was closed before the function could run")
+            if self._closed:
+                # If the task is no longer in the list, the thread of the game runs it now.
+                with contextlib.suppress(ValueError):
+                    self._tasks.remove(task)
+                    raise ClosedError("the conversation was closed before the function could run")
         return task.result()

@@ -157,7 +157,10 @@ class VoiceLine(GameVoice):
 
     @property
     def speech(self) -> Speech | None:
-        """The whole speech, for saving or exporting; None until all audio was received."""
+        """
+        The whole speech, for saving or exporting. None until all audio was received, and also if
+        the line was cancelled before.
+        """
         return self._speech
 
     def cancel(self) -> None:
@@ -237,7 +240,9 @@ class VoiceLine(GameVoice):
                 self._inbox.append(chunk)
                 if chunk.data:
                     self._push(chunk.pcm)
-            self._speech = Speech.join(chunks, self._config.audio)
+            # If the line is cancelled, the stream may end early without an error.
+            if not self._stopped.is_set():
+                self._speech = Speech.join(chunks, self._config.audio)
         except InworldError as error:
             self._error = error
         except BaseException as error:  # noqa: BLE001 - the user's iterator may raise anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gc
+import itertools
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -480,12 +481,17 @@ def test_closing_ends_a_tool_that_waits() -> None:
 
 @pytest.mark.parametrize("opens", [True, False])
 def test_the_end_of_the_session_ends_a_tool_that_waits(opens: bool) -> None:
-    """If the service ended the session, or did not open it, a late tool call raises an error."""
+    """
+    If the service ended the session, or did not open it, a late tool call raises an error. The
+    function is not called.
+    """
+    calls: list[str] = []
 
     @tool
     def never() -> str:
         """Never run."""
-        raise AssertionError("the conversation is closed")
+        calls.append("never")
+        return ""
 
     def script(service: Service) -> None:
         if opens:
@@ -507,6 +513,12 @@ def test_the_end_of_the_session_ends_a_tool_that_waits(opens: bool) -> None:
         thread.start()
         thread.join(PATIENCE_SECONDS)
         assert "before the function could run" in str(raised)
+        run_frames(talk, 3)
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        run_until(talk, lambda: not thread.is_alive())
+        assert len(raised) == 2
+        assert not calls
 
 
 # ---- ends ------------------------------------------------------------------------------------
@@ -587,6 +599,38 @@ def test_a_lost_connection_is_replaced() -> None:
         run_until(talk, lambda: talk.state == "reconnecting")
         again.set()
         run_until(talk, lambda: talk.state == "open")
+
+
+def test_a_connection_that_is_not_replaced() -> None:
+    """
+    If the client cannot reconnect, the state stays ``reconnecting`` until the last speech was
+    heard.
+    """
+
+    def first(service: Service) -> None:
+        speak(service, SECOND)
+        service.hang_up()
+
+    states: list[str] = []
+
+    def has_failed() -> bool:
+        states.append(talk.state)
+        return talk.error is not None
+
+    with (
+        realtime(first, lambda service: service.peer.hold()) as client,
+        started(client, reconnect_timeout=1.0) as talk,
+    ):
+        talk.say("Hi")
+        run_until(talk, lambda: talk.queued_ms == 1000.0, reads=False)
+        run_until(talk, has_failed, reads=False)
+        for _ in range(40):
+            run_frames(talk, 1, read=False)
+            states.append(talk.state)
+        assert [each for each, _ in itertools.groupby(states)] == ["open", "reconnecting"]
+        run_until(talk, lambda: talk.is_over)
+
+    assert talk.state == "failed"
 
 
 def test_close_before_the_session_is_open() -> None:

@@ -540,6 +540,32 @@ def test_mixer_may_be_opened_between_two_frames(open_mixer):
         each.close()
 
 
+def test_close_after_the_mixer_was_opened_again(open_mixer):
+    """
+    close() does not use a channel that the present mixer does not have. pygame would read memory
+    outside of its channels.
+    """
+    first = open_mixer()
+    pygame.mixer.set_num_channels(40)
+    channel = VoiceChannel(line_of(noise(1)), channel=39)
+    frames(first, channel, 10)
+    first.close()
+    pygame.mixer.quit()
+    open_mixer()
+    used: list[str] = []
+
+    class Checked:
+        def __getattr__(self, name: str) -> object:
+            used.append(name)
+            raise AttributeError(name)
+
+    channel._channel = Checked()
+    channel.close()
+
+    assert not used
+    VoiceChannel(line_of(noise(1))).close()
+
+
 def test_mixer_opened_again_in_a_chunk_keeps_its_reserved_channels(open_mixer):
     """
     If the mixer is opened again in the same format before a chunk ends, the channel of the voice is

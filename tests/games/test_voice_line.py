@@ -232,6 +232,24 @@ def test_cancel_ends_the_synthesis() -> None:
         release.set()
 
 
+def test_a_cancelled_line_has_no_speech() -> None:
+    """If a line is cancelled before all audio was received, ``speech`` is None."""
+
+    def script(service: Service) -> None:
+        context_id = service.until("close_context")
+        service.result(context_id, contextCreated={})
+        service.audio(context_id, tone(1000, 0.4))
+        service.until_left()
+
+    with scripted(script) as client:
+        line = VoiceLine(client, TEXT, start=True)
+        run_until(line, lambda: line.is_speaking)
+        line.cancel()
+        until(lambda: game_threads() == 0)
+
+        assert (line.state, line.error, line.speech) == ("cancelled", None, None)
+
+
 def game_threads() -> int:
     return sum(each.name.startswith("inworld-game-line") for each in threading.enumerate())
 
