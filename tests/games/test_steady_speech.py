@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from inworld_sync import AudioEncoding, Speech
 from inworld_sync.games import VoiceLine, output
+from inworld_sync.models.tts import WordTime
 
-from support.game_loop import FRAME_SECONDS, RATE_HZ, existing_speech
+from support.game_loop import FRAME_SECONDS, RATE_HZ, existing_speech, tone
 
 CHUNK_FRAMES = 3600
 
@@ -116,6 +118,22 @@ def test_handlers_that_wait_are_called_in_the_next_frame() -> None:
     for count in range(1, 4):
         voice.update(FRAME_SECONDS, budget_ms=0.0)
         assert called == list(range(count))
+
+
+def test_a_word_that_arrives_late_is_reported_in_the_next_frame() -> None:
+    """A word that arrives while its speech is heard is reported at once."""
+    voice = VoiceLine(None, Speech(tone(1000, 0.4), AudioEncoding.PCM, RATE_HZ), start=True)
+    voice.update(FRAME_SECONDS)
+    voice.pull_audio(CHUNK_FRAMES)
+    voice.report_heard(1200)
+    voice.update(FRAME_SECONDS)
+    found: list[str] = []
+    voice.on_word(lambda word: found.append(word.text))
+    words = (WordTime("late", 60, 200),)
+    voice._inbox.append(Speech(b"", AudioEncoding.PCM, RATE_HZ, words=words))
+    voice.update(FRAME_SECONDS)
+
+    assert found == ["late"]
 
 
 def test_a_fade_ends_in_time() -> None:
