@@ -244,7 +244,8 @@ class Conversation(GameVoice):
         Send the audio of a microphone from now on. A thread of the package reads the microphone.
 
         Args:
-            microphone: The microphone. The conversation does not close it. None ends the sending.
+            microphone: The microphone. The conversation does not close it, and stops reading it
+                when the conversation is over. None ends the sending.
 
         Raises:
             ConfigError: *microphone* is not an :class:`~inworld_sync.AudioSource`.
@@ -335,15 +336,19 @@ class Conversation(GameVoice):
 
     def close(self) -> None:
         """End the conversation, and return at once. May be called twice."""
-        self._listening = None
         if not self.is_over:
             self._state = "closed"
         self._output.stop()
         self._output.close()
         self._words.forget(self._heard)
-        self._tools.close()
         if self._forgotten is not None:
             self._forgotten()
+        self._end()
+
+    def _end(self) -> None:
+        """End the threads and the tool calls. The microphone is not read after its next block."""
+        self._listening = None
+        self._tools.close()
         self._thread.close()
 
     # ---- update ------------------------------------------------------------------------------
@@ -378,7 +383,7 @@ class Conversation(GameVoice):
             self._state = "open"
         elif self._thread.failure is not None:
             self._error, self._state = self._thread.failure, "failed"
-            self._tools.close()
+            self._end()
 
     def _next_event(self, opened: OpenSession) -> object | None:
         session = opened.session
@@ -426,8 +431,7 @@ class Conversation(GameVoice):
     def _after_update(self) -> bool:
         if self._is_received and not self.is_over and self._is_idle():
             self._state = "closed" if self._error is None else "failed"
-            self._tools.close()
-            self._thread.close()
+            self._end()
         elif self._state in ("open", "reconnecting") and self._unchecked_seconds >= _CHECK_SECONDS:
             self._unchecked_seconds = 0.0
             session = self.session

@@ -358,6 +358,26 @@ def test_a_microphone_is_read_by_one_thread(iw: Inworld) -> None:
         microphone.iterations[1].release()
 
 
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_microphone_is_not_read_after_the_end(opens: bool) -> None:
+    """If the session ends or cannot be opened, the microphone is not read after its next block."""
+    microphone = MutedMicrophone()
+
+    def script(service: Service) -> None:
+        if opens:
+            service.open()
+        service.close()
+
+    with realtime(script) as client, started(client) as talk:
+        talk.listen_to(microphone)
+        until(lambda: len(microphone.iterations) == 1)
+        run_until(talk, lambda: talk.is_over)
+        microphone.iterations[0].release()
+        until(
+            lambda: not any("game-microphone" in each.name for each in threading.enumerate()),
+        )
+
+
 def test_input_without_a_connection_is_limited() -> None:
     """Until the session is open, only the last 30 seconds of input are kept."""
     hold = threading.Event()
@@ -599,6 +619,32 @@ def test_a_lost_connection_is_replaced() -> None:
         run_until(talk, lambda: talk.state == "reconnecting")
         again.set()
         run_until(talk, lambda: talk.state == "open")
+
+
+def test_speech_after_cancel_without_a_connection_is_heard() -> None:
+    """If the game calls cancel() while the client reconnects, later speech is heard."""
+    again = threading.Event()
+
+    def first(service: Service) -> None:
+        service.open()
+        service.until("input_audio_buffer.append")
+        service.hang_up()
+
+    def second(service: Service) -> None:
+        assert again.wait(30)
+        speak(service, SECOND)
+        service.until_left()
+
+    with realtime(first, second) as client, started(client) as talk:
+        run_until(talk, lambda: talk.state == "open")
+        talk.send_audio(bytes(4800))
+        run_until(talk, lambda: talk.state == "reconnecting")
+        talk.cancel()
+        run_frames(talk, 3)
+        again.set()
+        run_until(talk, lambda: talk.state == "open")
+        talk.say("Hi")
+        run_until(talk, lambda: talk.heard_ms > 900)
 
 
 def test_a_connection_that_is_not_replaced() -> None:
