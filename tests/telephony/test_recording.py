@@ -316,5 +316,8 @@ def test_a_live_call(tmp_path: Path, carrier: str) -> None:
     line = np.frombuffer(call.line, "<i2")[skipped:]
     heard, recorded = (np.flatnonzero(each) for each in (line, assistant))
     assert len(heard) == len(recorded) == SPOKEN_MS * 8
-    assert np.array_equal(line[heard[0] : heard[-1] + 1], assistant[recorded[0] : recorded[-1] + 1])
+    assert np.array_equal(line[heard], assistant[recorded])
+    # On a busy machine, the simulated carrier may run out of audio in spite of LEAD_MS.
+    if len(heard) == heard[-1] - heard[0] + 1:
+        assert len(recorded) == recorded[-1] - recorded[0] + 1
     assert abs(int(recorded[0]) - int(heard[0])) <= FRAME_SECONDS * RATE_HZ
