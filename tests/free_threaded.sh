@@ -7,8 +7,9 @@
 # temporary. Some packages have no wheel for this Python. They are compiled, which needs a C
 # compiler and the headers of libsrtp2 (on Debian: libsrtp2-dev).
 #
-# The tests of pocketsphinx and of gevent are skipped, as on every Python 3.14, because the extras
-# "local" and "test" have no release of these packages for Python 3.14. No other test is skipped.
+# The tests of pocketsphinx, gevent and pygame-ce are skipped, because the extras "local" and "test"
+# have no release of these packages for Python 3.14. Tests for other versions of Python or for other
+# processors are skipped, as in every run. No other test is skipped.
 set -euo pipefail
 
 # The tests need no programs that check types and style.

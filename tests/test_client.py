@@ -24,6 +24,7 @@ from inworld_sync import (
 )
 from inworld_sync.emulator import Emulator
 
+from support.needs import NEEDS_GEVENT
 from support.spelling import SpellingSynthesizer, spelled
 
 
@@ -429,10 +430,7 @@ with Inworld(api_key=sys.argv[2], base_url=sys.argv[1]) as iw:
 """
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 14) or sys.implementation.name != "cpython",
-    reason="the extra 'test' has gevent only for CPython before 3.14",
-)
+@NEEDS_GEVENT
 def test_gevent(server: Emulator) -> None:
     """The client works with gevent, for example in a gevent worker of gunicorn."""
     done = subprocess.run(

@@ -80,9 +80,10 @@ def test_sdist_holds_every_source(built: tuple[Path, Path]) -> None:
 
 
 def test_wheel_tag(built: tuple[Path, Path]) -> None:
-    """One wheel supports every CPython from 3.10 on that has a GIL."""
+    """One wheel supports every CPython from 3.10 on that has a GIL; other wheels support one."""
     _, _, python, abi, _ = built[1].stem.split("-")
-    expected = ("cp310", "abi3") if HAS_LIMITED_API else (python, python)
+    own_abi = python + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+    expected = ("cp310", "abi3") if HAS_LIMITED_API else (python, own_abi)
 
     assert (python, abi) == expected
 

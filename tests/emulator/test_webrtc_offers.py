@@ -559,7 +559,8 @@ def test_exit_without_close() -> None:
     """If a process exits during a call without calling ``close``, the call ends cleanly."""
     with (
         subprocess.Popen(
-            [sys.executable, "-c", UNCLOSED],
+            # See the warnings in pyproject.toml.
+            [sys.executable, "-W", "ignore:As the c extension:RuntimeWarning", "-c", UNCLOSED],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

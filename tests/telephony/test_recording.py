@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -190,7 +191,8 @@ def test_a_caller_who_sends_nothing(tmp_path: Path) -> None:
     written_bytes = partial.stat().st_size
     recorder.close(BEGAN + 75.0)
 
-    assert written_bytes > 14 * RATE_HZ * 4
+    # The buffer of the file object has not been written yet.
+    assert written_bytes > 14 * RATE_HZ * 4 - io.DEFAULT_BUFFER_SIZE
     assert len(np.flatnonzero(channels(path)[1] > 10000)) == 75 * RATE_HZ
 
 
@@ -314,5 +316,8 @@ def test_a_live_call(tmp_path: Path, carrier: str) -> None:
     line = np.frombuffer(call.line, "<i2")[skipped:]
     heard, recorded = (np.flatnonzero(each) for each in (line, assistant))
     assert len(heard) == len(recorded) == SPOKEN_MS * 8
-    assert np.array_equal(line[heard[0] : heard[-1] + 1], assistant[recorded[0] : recorded[-1] + 1])
+    assert np.array_equal(line[heard], assistant[recorded])
+    # On a busy machine, the simulated carrier may run out of audio in spite of LEAD_MS.
+    if len(heard) == heard[-1] - heard[0] + 1:
+        assert len(recorded) == recorded[-1] - recorded[0] + 1
     assert abs(int(recorded[0]) - int(heard[0])) <= FRAME_SECONDS * RATE_HZ

@@ -17,6 +17,7 @@ import pytest
 from inworld_sync.transport.framework_socket import FrameworkSocket
 
 from support.browser import Browser
+from support.needs import NEEDS_GEVENT
 from support.peers import Peer, serve
 from support.scripted import KEY, ScriptEnded
 from support.scripted_realtime import Service
@@ -81,7 +82,9 @@ def running(command: list[str]) -> Iterator[str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn has no Windows version")
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[NEEDS_GEVENT] * (name == "gevent")) for name in SERVERS]
+)
 def test_two_browsers(name: str) -> None:
     """Two browsers talk at the same time. All messages arrive complete. Pages are still served."""
     with running(SERVERS[name]) as host:

@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from support.needs import NEEDS_GEVENT
 from support.peers import serve
 from support.scripted import ScriptEnded, Service
 from support.web_pages import events_of
@@ -201,12 +202,6 @@ def words_of_a_speech(server: Server) -> None:
         events[2]["data"]
     )
     assert BLOCK * 100 == audio
-
-
-NEEDS_GEVENT = pytest.mark.skipif(
-    sys.version_info >= (3, 14) or sys.implementation.name != "cpython",
-    reason="the extra 'test' has gevent only for CPython before 3.14",
-)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn has no Windows version")

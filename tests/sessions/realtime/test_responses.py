@@ -670,11 +670,15 @@ def test_a_response_without_a_reference_is_not_buffered() -> None:
 
     def script(service: Service) -> None:
         service.open()
+        # Without a consumer, the session would keep only the newest events.
+        assert is_subscribed.wait(10)
         for number in range(1, 60):
             service.created(f"r{number}")
             service.audio(f"r{number}", f"a{number}", bytes(1_000_000))
             service.done(f"r{number}")
         service.until_left()
+
+    is_subscribed = threading.Event()
 
     def has_few_responses() -> bool:
         gc.collect()
@@ -683,6 +687,7 @@ def test_a_response_without_a_reference_is_not_buffered() -> None:
 
     with realtime(script) as iw, iw.realtime.connect() as rt:
         ends = rt.subscribe()
+        is_subscribed.set()
         done = 0
         while done < 59:
             done += isinstance(ends.get(10), ResponseDone)

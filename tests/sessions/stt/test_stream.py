@@ -655,31 +655,37 @@ def resident_bytes() -> int:
 
 
 def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two hours of silence are sent completely, have no turn, and use little memory."""
+    """Two hours of silence are sent completely, and have no turn. The buffers do not grow."""
     monkeypatch.setattr(audio_buffer, "time", QuickClock)
     # With larger chunks, the test needs fewer messages and does not take minutes.
     monkeypatch.setattr(audio_buffer, "_CHUNK_MS", 10_000)
     minute = bytes(8000 * 2 * 60)
+    memory: list[int] = []
 
     def hook(connection: SttConnectionScript, name: str) -> None:
         connection.requests.clear()
         connection.keeps_audio = False
 
+    def minutes() -> Iterator[bytes]:
+        for _ in range(120):
+            memory.append(resident_bytes())
+            yield minute
+
     with stt_server(hook, recognizer={"counts_only": True}) as (iw, server):
-        before = resident_bytes()
         stream = iw.stt.stream(
             sample_rate_hz=8000,
             config=TranscribeConfig(sample_rate_hz=8000),
             max_chunks_per_second=1e6,
         )
-        stream.feed(minute for _ in range(120))
-        grown = resident_bytes() - before
+        stream.feed(minutes())
         transcript = stream.close(60)
         [connection] = server.connections
 
     assert () == transcript.turns
     assert 7200 * 8000 == connection.recognizer.samples
-    assert grown < 32 << 20
+    # At the beginning, the buffers are filled. The next 90 minutes are 86 MB of audio. The allocator
+    # of a busy process without the GIL may keep some freed memory.
+    assert memory[-1] - memory[30] < 48 << 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
