@@ -372,7 +372,10 @@ class Exchange:
 
         from inworld_sync.transport.pool import stoppable
 
-        self._deadline.check()
+        # The deadline may pass at any time, and urllib3 refuses a timeout of 0.
+        left = self._deadline.remaining()
+        if left == 0.0:
+            raise self._deadline.error()
         try:
             with stoppable(stopper):
                 return pool.urlopen(
@@ -380,7 +383,7 @@ class Exchange:
                     self._path + suffix,
                     body=body,
                     headers=merged,
-                    timeout=urllib3.Timeout(total=self._deadline.remaining()),
+                    timeout=urllib3.Timeout(total=left),
                     retries=False,
                     redirect=False,
                     preload_content=False,

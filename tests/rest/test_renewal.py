@@ -24,6 +24,7 @@ from inworld_sync import (
     SessionReconnected,
 )
 from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.transport.backoff import Backoff
 
 from support.peers import Peer, serve
@@ -159,6 +160,42 @@ def test_twenty_threads(server: Emulator) -> None:
 
         assert [] == errors
         assert 2 == auth._attempts
+
+
+def test_a_credential_that_is_refused_during_the_opening(
+    server: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No utterance uses a connection whose credential was refused while the connection opened."""
+    opened: list[TtsConnection] = []
+    marking, spoken = threading.Event(), threading.Event()
+    open_connection = TtsConnection._open
+    mark_unhealthy = TtsConnection._mark_unhealthy
+
+    with client(server) as (iw, _):
+
+        def open_first(*args: Any, **settings: Any) -> TtsConnection:
+            opened.append(open_connection(*args, **settings))
+            if len(opened) == 1:
+                # As if the service had refused the credential on another connection meanwhile.
+                iw.tts._pool.renew(opened[0])
+            return opened[-1]
+
+        def mark_late(connection: TtsConnection) -> None:
+            marking.set()
+            assert spoken.wait(PATIENCE_SECONDS)
+            mark_unhealthy(connection)
+
+        monkeypatch.setattr(TtsConnection, "_open", open_first)
+        monkeypatch.setattr(TtsConnection, "_mark_unhealthy", mark_late)
+        first = threading.Thread(target=speak, args=(iw,))
+        first.start()
+        assert marking.wait(PATIENCE_SECONDS)
+        speak(iw)
+        used = list(opened)
+        spoken.set()
+        first.join(PATIENCE_SECONDS)
+
+    assert 2 == len(used)
 
 
 def test_a_connection_of_ones_own(server: Emulator) -> None:

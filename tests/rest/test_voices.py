@@ -12,6 +12,7 @@ import pytest
 
 from inworld_sync import DeadlineExceeded, Inworld, RemoteProtocolError, Voice
 from inworld_sync.rest import voices
+from inworld_sync.transport.deadline import Deadline
 
 from support.peers import Peer, serve
 from support.scripted import KEY
@@ -146,3 +147,10 @@ def test_one_timeout_for_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voices, "_MAX_PAGES", 10**9)
     with endless_pages() as iw, pytest.raises(DeadlineExceeded, match="listing the voices took"):
         iw.voices.list(timeout=0.5)
+
+
+def test_a_timeout_that_passes_just_before_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the timeout passes between the last check and the request, the error is the same."""
+    monkeypatch.setattr(Deadline, "check", lambda _: None)
+    with endless_pages() as iw, pytest.raises(DeadlineExceeded, match="listing the voices took"):
+        iw.voices.list(timeout=0)

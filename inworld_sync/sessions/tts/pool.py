@@ -224,8 +224,9 @@ class TtsPool:
                     raise ClosedError("the utterance was stopped")
                 self._connections = [c for c in self._connections if c.ended is None]
                 # The fullest connection is used first, so that other connections become idle and
-                # can be closed.
-                roomy = [(free, c) for c in self._connections if (free := c.free_contexts)]
+                # can be closed. The service would refuse the credential of an earlier generation.
+                present = [c for c in self._connections if c._generation == self._generation]
+                roomy = [(free, c) for c in present if (free := c.free_contexts)]
                 if roomy:
                     return min(roomy, key=lambda pair: pair[0])[1]
                 # Each connection that is being opened has room for five callers.
