@@ -291,7 +291,7 @@ def test_busy_for_too_long() -> None:
             request = service.request()
             service.error(BUSY, event_id=request["event_id"])
 
-    with realtime(script) as iw, iw.realtime.connect(response_start_timeout=0.3) as rt:
+    with realtime(script) as iw, iw.realtime.connect(response_start_timeout=2.0) as rt:
         with pytest.raises(ServiceError) as caught:
             rt.respond().wait()
 
