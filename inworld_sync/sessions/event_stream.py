@@ -205,6 +205,11 @@ class EventStream(Generic[E]):
     # Methods for the consumers. The monitor is not held.
 
     @property
+    def has_dispatcher(self) -> bool:
+        """Whether a thread runs handlers of this stream."""
+        return self._dispatcher is not None
+
+    @property
     def waiting_bytes(self) -> int:
         """How many bytes of events the slowest consumer has not taken yet; a snapshot."""
         if self._changed.in_child:

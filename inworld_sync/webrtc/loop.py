@@ -42,6 +42,7 @@ class LoopThread:
         self._logger = logger
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(self._log)
+        self._started: set[concurrent.futures.Future[object]] = set()
         # asyncio uses the default executor for name lookups.
         self._executor = concurrent.futures.ThreadPoolExecutor(1, f"inworld-webrtc-worker-{name}")
         self._loop.set_default_executor(self._executor)
@@ -89,9 +90,13 @@ class LoopThread:
             work.close()
             return
         try:
-            asyncio.run_coroutine_threadsafe(work, self._loop)
+            started = asyncio.run_coroutine_threadsafe(work, self._loop)
         except RuntimeError:  # the loop has ended
             work.close()
+        else:
+            # The loop refers to its tasks weakly.
+            self._started.add(started)
+            started.add_done_callback(self._started.discard)
 
     def stop(self) -> None:
         """End the loop soon, without waiting. The remaining tasks are cancelled."""

@@ -1,4 +1,4 @@
-"""A connection, stream or session that is dropped without close() frees its resources."""
+"""A connection, context, stream or session that is dropped without close() frees its resources."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from inworld_sync import (
 )
 from inworld_sync.emulator import Emulator
 from inworld_sync.models.events import StreamEnded
+from inworld_sync.wire.tts import MAX_CONTEXTS
 
 from support.descriptors import open_descriptors
 
@@ -96,7 +97,8 @@ def test_forgotten(
     until(lambda: len(open_descriptors()) <= before[1] + 4)  # the emulator closes its side later
 
     found = [str(each.message) for each in shown if "was not closed" in str(each.message)]
-    assert 4 == len(found)
+    # A context is dropped together with its connection.
+    assert (8 if make is a_context else 4) == len(found)
     assert [True] * 4 == [limiter.acquire(PATIENCE_SECONDS) for _ in range(4)]
     for _ in range(4):
         limiter.release()
@@ -112,6 +114,46 @@ def test_closed_without_a_warning(iw: Inworld, make: Callable[[Inworld], Any]) -
         made.close()
         del made
         gc.collect()
+
+
+def test_a_forgotten_context(iw: Inworld) -> None:
+    """If a context is dropped, its place on the connection is free, and Python warns."""
+    connection = iw.tts.connect()
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        for _ in range(MAX_CONTEXTS):
+            connection.context().send("Hi.")
+        until(lambda: connection.free_contexts == MAX_CONTEXTS)
+    found = [str(each.message) for each in shown if "the context" in str(each.message)]
+    assert len(found) == MAX_CONTEXTS
+
+    with connection.context() as context:
+        context.send("Hello.")
+        context.close()
+        assert [chunk for chunk in context.audio(PATIENCE_SECONDS) if chunk.data]
+    connection.close()
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_handlers_of_a_forgotten_context(iw: Inworld, is_closed: bool) -> None:
+    """The handlers of a context that is dropped get all the speech of the text that was sent."""
+    connection = iw.tts.connect()
+    ends: list[StreamEnded] = []
+    chunks: list[AudioChunk] = []
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        context = connection.context()
+        context.on(AudioChunk, chunks.append)
+        context.on(StreamEnded, ends.append)
+        context.send("Hello.")
+        if is_closed:
+            context.close()
+        del context
+        until(lambda: bool(ends))
+    assert [None] == [end.error for end in ends]
+    assert [chunk for chunk in chunks if chunk.data]
+    assert is_closed == (not [each for each in shown if "the context" in str(each.message)])
+    connection.close()
 
 
 # The object that a user still holds after the connection, stream or session was dropped, and a call

@@ -256,7 +256,8 @@ def test_recorded_messages(witness: Witness) -> None:
         scripted(echoing, observer=witness, logger=logging.getLogger("inworld_sync")) as iw,
         iw.tts.connect() as connection,
     ):
-        event = next(iter(connection.context()))
+        context = connection.context()
+        event = next(iter(context))
         assert SCRIPTED_KEY in repr(event)
 
     assert "***" in witness.everything()

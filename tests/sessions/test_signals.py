@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TypeAlias
 
 import pytest
@@ -17,10 +20,11 @@ from inworld_sync import (
     Inworld,
     InworldError,
     NullSpeaker,
+    TtsConnection,
 )
 from inworld_sync.wire.tts import MAX_CONTEXTS
 
-from support.interrupts import interrupted, returns
+from support.interrupts import Interrupted, interrupted, returns
 
 # The test raises at every seventh point of a call. tests/signal_storm.py tests random points.
 _STEP = 7
@@ -165,9 +169,9 @@ def waiting_context(iw: Inworld) -> Ending:
 
     def check() -> None:
         # Every context leaves its place, because its close was sent.
-        for _ in range(MAX_CONTEXTS):
-            connection.context(timeout=_SECONDS)
+        contexts = [connection.context(timeout=_SECONDS) for _ in range(MAX_CONTEXTS)]
         connection.close()
+        assert MAX_CONTEXTS == len(contexts)
 
     return context.interrupt, waiting(lambda: list(context.audio())), check
 
@@ -230,6 +234,27 @@ def test_an_interrupted_end_can_be_repeated(
         if not was_interrupted:
             break
     assert point > 20
+
+
+def raise_after_creation(frame: FrameType, event: str, context: object) -> None:
+    """Raise an exception when a new context is returned, before a variable refers to it."""
+    if event == "return" and frame.f_code is inspect.unwrap(TtsConnection.context).__code__:
+        sys.setprofile(None)
+        # Otherwise the traceback would refer to the context.
+        del context
+        raise Interrupted
+
+
+def test_an_exception_when_a_context_is_returned(iw: Inworld) -> None:
+    """A context that the caller never gets leaves its place."""
+    connection = iw.tts.connect()
+    for _ in range(2 * MAX_CONTEXTS):
+        sys.setprofile(raise_after_creation)
+        with pytest.warns(ResourceWarning, match="context"), pytest.raises(Interrupted):
+            connection.context(timeout=_SECONDS)
+    contexts = [connection.context(timeout=_SECONDS) for _ in range(MAX_CONTEXTS)]
+    connection.close()
+    assert MAX_CONTEXTS == len(contexts)
 
 
 def refused(iw: Inworld) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -31,6 +32,8 @@ class Server:
         self.error: ConfigError | None = None
         self.consumer: WebsocketConsumer | None = None
         self._made = threading.Event()
+        # The event loop itself refers to its tasks weakly.
+        self._pages: list[concurrent.futures.Future[None]] = []
         self._loop = asyncio.new_event_loop()
         self._may_send = asyncio.Event()
         self._thread = threading.Thread(target=self._run)
@@ -80,7 +83,8 @@ class Server:
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
-        asyncio.run_coroutine_threadsafe(_served(connected, send), self._loop)
+        page = _served(connected, send)
+        self._pages.append(asyncio.run_coroutine_threadsafe(page, self._loop))
         assert made.wait(_SECONDS)
         return sockets[0], sent
 

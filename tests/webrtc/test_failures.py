@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 import re
 import sys
 import threading
@@ -25,6 +28,7 @@ from inworld_sync import (
 from inworld_sync.realtime import PcmFormat, SessionReconnected
 from inworld_sync.sessions.realtime.connection import RealtimeConnection
 from inworld_sync.sessions.realtime.state import SessionState
+from inworld_sync.webrtc.loop import LoopThread
 
 from support.counting import CountingLimiter
 from support.webrtc_service import PATIENCE_SECONDS, Call, open_service, serve_http
@@ -411,6 +415,34 @@ def test_credentials_of_ice_servers_stay_secret(caplog: pytest.LogCaptureFixture
     shown = repr(caught.getrepr(showlocals=True)) + str(caught.getrepr(showlocals=True))
     assert "SECRET-1" not in shown + caplog.text
     assert "'odd:x' is ignored" in caplog.text
+
+
+def test_a_task_that_is_started_is_kept() -> None:
+    """The garbage collector does not end a task for which no thread waits."""
+    has_begun, has_ended = threading.Event(), threading.Event()
+
+    async def waiting() -> None:
+        try:
+            has_begun.set()
+            await asyncio.Event().wait()
+        finally:
+            has_ended.set()
+
+    loop = LoopThread("test", logging.getLogger("inworld_sync"))
+    loop.begin()
+    loop.start(waiting())
+    assert has_begun.wait(PATIENCE_SECONDS)
+    # A call on the loop follows the present step of the task.
+    is_idle = threading.Event()
+    loop.call(is_idle.set)
+    assert is_idle.wait(PATIENCE_SECONDS)
+    gc.collect()
+    was_kept = not has_ended.is_set()
+    loop.stop()
+
+    assert loop.join(PATIENCE_SECONDS)
+    assert was_kept
+    assert has_ended.is_set()
 
 
 @pytest.fixture(autouse=True)

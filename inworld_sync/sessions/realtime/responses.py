@@ -183,12 +183,14 @@ class SessionResponses:
 
         Returns:
             Two values. The first is the reply that begins with the event, or None. The second is
-            the id of a response that begins although the client has already cancelled it, or None.
+            the id of a response that begins, or turns out to be the response to a known request,
+            although the client has already cancelled it; otherwise None.
         """
         response_id = _beginning(event)
-        is_new = response_id is not None and self._states.get(response_id) is None
-        is_inworld = self._commands.endpoint.is_inworld
-        matches_by_order = has_manual_turns or not (is_inworld or self.queue.echoes_ids)
+        known = self._states.get(response_id or "")
+        is_new = response_id is not None and known is None
+        has_ids = self._commands.endpoint.is_inworld or self.queue.echoes_ids
+        matches_by_order = has_manual_turns or not has_ids
         state = self.queue.handle(event, matches_by_order=matches_by_order)
         self._drop_needless()
         if state is None:
@@ -206,21 +208,23 @@ class SessionResponses:
             self._rounds.discard(state.request_id or "")
         if response_id is not None:
             self._end_replaced(response_id, state)
-        return began, state.id if is_new and state.is_cancelling else None
+        is_other = response_id is not None and state is not known and not state.is_final
+        return began, state.id if is_other and state.is_cancelling else None
 
     def update_deadline(self, response_id: str) -> None:
         """Restart the deadline of a response. After the last message, remove the deadline."""
         state, entry = self._states.get(response_id), self._active.get(response_id)
         if state is None or state.is_final:
             if entry is not None:
-                self._commands.requests.table.cancel(entry)
-                del self._active[response_id]
+                self._commands.requests.table.cancel(self._active.pop(response_id))
             return
         state.is_presumed_over = False
         seconds = self._seconds_of(state)
         if entry is None:
             self._active[response_id] = self._add_entry(Request.ACTIVE, response_id, seconds)
-        elif not state.is_cancelling:
+        elif state.is_cancelling:
+            self._hasten(state)
+        else:
             entry.sent_at = time.monotonic()
             self._set_deadline(entry, entry.sent_at + seconds)
 
@@ -366,12 +370,8 @@ class SessionResponses:
 
     def cancel(self, response: Response) -> str | None:
         """Cancel a response, and return its id if ``response.cancel`` must be sent now."""
-        state = response._state
-        response_id = self.queue.cancel(state)
-        self._hasten(state)
-        if state.is_final:
-            self._forget_request(state)
-        response._stop()
+        response_id = self.queue.cancel(response._state)
+        self._stop(response._state)
         return response_id
 
     def cancel_present(self) -> None:

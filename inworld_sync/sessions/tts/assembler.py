@@ -1,29 +1,49 @@
 """
-Turns the messages about one context into chunks with plain samples.
+Turns the messages about one context into events and into chunks with plain samples.
 
 The times of the chunks continue over the whole utterance.
 """
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import attrs
 
 from inworld_sync.audio import base64, pcm, wav
+from inworld_sync.errors import DeadlineExceeded, InworldError
+from inworld_sync.models.events import InvalidMessage, StreamEnded, UnknownEvent
 from inworld_sync.models.tts import (
     AudioConfig,
     AudioEncoding,
     CharacterTime,
+    ContextClosed,
+    ContextCreated,
+    ContextUpdated,
+    FlushCompleted,
     Phoneme,
     Viseme,
     WordTime,
 )
 from inworld_sync.models.words import WordJoiner, join_tokens
+from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.tts.speech import AudioChunk
 from inworld_sync.wire import tts
+from inworld_sync.wire.contexts import ContextProgress
 
-__all__ = ["Assembler"]
+__all__ = ["INTERRUPTED", "Assembler", "ContextEvent", "ContextReceiver"]
+
+ContextEvent: TypeAlias = (
+    AudioChunk
+    | ContextClosed
+    | ContextCreated
+    | ContextUpdated
+    | FlushCompleted
+    | InvalidMessage
+    | UnknownEvent
+)
+
+INTERRUPTED = StreamEnded("client", reason="interrupted")
 
 _Timed = TypeVar("_Timed", WordTime, CharacterTime)
 
@@ -178,3 +198,81 @@ class Assembler:
         end_ms = max(timed.end_ms + self._generation_start_ms, start_ms)
         self._last_end_ms = max(self._last_end_ms, end_ms)
         return attrs.evolve(timed, start_ms=start_ms, end_ms=end_ms)
+
+
+class ContextReceiver:
+    """
+    Handles the messages about one context.
+
+    The connection refers to this object and not to the context of the user. So a context that its
+    user has dropped can be garbage-collected and closed.
+
+    Lock rule: the monitor of the connection is held in every method.
+
+    Attributes:
+        id: The id of the context.
+        stream: The events of the context.
+        progress: The sent text and the received audio.
+        is_closed: Whether the user has closed the context.
+    """
+
+    def __init__(
+        self,
+        context_id: str,
+        audio: AudioConfig,
+        stream: EventStream[ContextEvent],
+        progress: ContextProgress,
+    ) -> None:
+        self.id = context_id
+        self.stream = stream
+        self.progress = progress
+        self.is_closed = False
+        self._assembler = Assembler(context_id, audio)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the context still accepts text. The monitor need not be held."""
+        return self.stream.ended is None and not self.is_closed
+
+    def end_early(self, ended: StreamEnded) -> None:
+        """End the stream at once and drop the events that wait."""
+        self.stream.end(ended)
+        self.stream.discard()
+
+    def end_expired(self, error: DeadlineExceeded) -> None:
+        """End the stream because the service did not answer in time."""
+        self.stream.end(StreamEnded("client", reason="no answer", error=error))
+
+    def handle(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
+        """
+        Handle one message about this context.
+
+        Args:
+            message: The message of the service.
+            was_closing: Whether the client had already closed the context.
+        """
+        if isinstance(message, tts.AudioReceived):
+            self._handle_audio(message)
+            return
+        if isinstance(message, FlushCompleted):
+            self._assembler.generation_ended()
+        ended = self.progress.handle(message, was_closing=was_closing)
+        if not isinstance(message, (tts.ContextFault, tts.Unreadable)):
+            self.stream.append(message)
+        if ended is not None:
+            if isinstance(message, ContextClosed) and ended.error is None:
+                try:
+                    self._assembler.finish()
+                except InworldError as error:
+                    ended = attrs.evolve(ended, error=error)
+            self.stream.end(ended)
+
+    def _handle_audio(self, message: tts.AudioReceived) -> None:
+        try:
+            chunk = self._assembler.chunk(message)
+        except InworldError as error:
+            self.progress.was_answered = True
+            self.stream.end(StreamEnded("client", reason="unreadable audio", error=error))
+            return
+        self.progress.handle_audio(len(chunk.data), message.usage)
+        self.stream.append(chunk)

@@ -38,7 +38,8 @@ from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.connector import Connector
 from inworld_sync.sessions.event_stream import EventStream
 from inworld_sync.sessions.monitor import require_may_wait
-from inworld_sync.sessions.tts.context import ContextEvent, TtsContext
+from inworld_sync.sessions.tts.assembler import INTERRUPTED, ContextReceiver
+from inworld_sync.sessions.tts.context import TtsContext
 from inworld_sync.transport.deadline import Deadline
 from inworld_sync.transport.websocket import Link
 from inworld_sync.wire import tts
@@ -81,10 +82,9 @@ class TtsConnection(Connection[tts.ContextMessage]):
         self._is_retired = False
         self._has_expired = False
         self._contexts = Contexts()
-        self._open_contexts: dict[str, TtsContext] = {}
+        self._open_contexts: dict[str, ContextReceiver] = {}
         self._splitter = Splitter(tts.AUDIO_PATH)
-        # The text of the latest message with audio but without times, where an empty string
-        # replaces the audio, and the event that was read from this message.
+        # The text of the latest message with audio but without times, and the event of the message.
         self._latest_text = b""
         self._latest: tts.AudioReceived | None = None
 
@@ -229,20 +229,21 @@ class TtsConnection(Connection[tts.ContextMessage]):
         create_timeout: float | None,
         message_timeout: float | None,
     ) -> TtsContext:
-        progress = ContextProgress(
-            _limit("create_timeout", create_timeout), _limit("message_timeout", message_timeout)
-        )
+        create = _limit("create_timeout", create_timeout)
+        progress = ContextProgress(create, _limit("message_timeout", message_timeout))
         context_id = uuid.uuid4().hex
-        stream: EventStream[ContextEvent] = self._new_stream(context_id[:8])
-        context = TtsContext(self, context_id, config, stream, progress)
+        stream = self._new_stream(context_id[:8])
+        receiver = ContextReceiver(context_id, config.audio, stream, progress)
+        context = TtsContext(self, config, receiver)
         command = None
         try:
             with self._changed:
                 self._await_place(self._options.connect_timeout if timeout is None else timeout)
                 command = self._contexts.create(context_id, config, progress, time.monotonic())
-                self._open_contexts[context_id] = context
+                self._open_contexts[context_id] = receiver
                 self._expire_at(self._contexts.next_deadline())
             self._send(command.message)
+            context._close_if_forgotten()
         except InworldError:
             if command is not None:
                 with self._changed:
@@ -250,9 +251,8 @@ class TtsConnection(Connection[tts.ContextMessage]):
                     self._contexts.cancel(command)
             raise
         except BaseException:
-            # A signal handler raised an exception. The message may have been sent, so the service
-            # must be asked to close the context.
-            self._drop(context)
+            # A signal handler raised an exception, maybe after the message was sent.
+            self._drop(receiver)
             raise
         return context
 
@@ -366,19 +366,19 @@ class TtsConnection(Connection[tts.ContextMessage]):
             with self._changed:
                 self._send_close(context_id, self._contexts.unsent_close(context_id))
 
-    def _drop(self, context: TtsContext) -> None:
+    def _drop(self, receiver: ContextReceiver, ended: StreamEnded = INTERRUPTED) -> None:
         """End a context at once; further messages about it are ignored."""
         if self._changed.in_child:
             return
         is_cancelled = False
         try:
             with self._changed:
-                is_cancelled = context.ended is None and self._options.sends_cancel_context
-                context._end_interrupted()
-                self._open_contexts.pop(context.id, None)
+                is_cancelled = receiver.stream.ended is None and self._options.sends_cancel_context
+                receiver.end_early(ended)
+                self._open_contexts.pop(receiver.id, None)
         finally:
-            if context.ended is not None:
-                self._close_context(context.id, is_cancelled=is_cancelled)
+            if receiver.stream.ended is not None:
+                self._close_context(receiver.id, is_cancelled=is_cancelled)
 
     def _wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until a condition, such as room in a mailbox, is true or the connection ends."""
@@ -429,12 +429,12 @@ class TtsConnection(Connection[tts.ContextMessage]):
             context_id = _context_id(event)
             was_closing = self._contexts.is_closing(context_id)
         self._contexts.handle(context_id, event, time.monotonic())
-        context = self._open_contexts.get(context_id)
-        if context is None:
+        receiver = self._open_contexts.get(context_id)
+        if receiver is None:
             # The context was dropped, or the service does not know it.
             return
-        context._handle(event, was_closing=was_closing)
-        if context._stream.ended is not None:
+        receiver.handle(event, was_closing=was_closing)
+        if receiver.stream.ended is not None:
             del self._open_contexts[context_id]
             # The service refused a text, but still has the context.
             self._close_context(context_id)
@@ -455,9 +455,9 @@ class TtsConnection(Connection[tts.ContextMessage]):
         for expired in self._contexts.expire(now):
             self._has_expired = True
             self._send_close(expired.context_id, expired.close)
-            context = self._open_contexts.pop(expired.context_id, None)
-            if context is not None:
-                context._end_expired(self.with_cause(expired.error))
+            receiver = self._open_contexts.pop(expired.context_id, None)
+            if receiver is not None:
+                receiver.end_expired(self.with_cause(expired.error))
         return self._contexts.next_deadline()
 
     def _on_timer(self) -> None:
@@ -484,7 +484,7 @@ class TtsConnection(Connection[tts.ContextMessage]):
         return attrs.evolve(ended, error=error)
 
     def _streams(self) -> list[EventStream[Any]]:
-        return [context._stream for context in self._open_contexts.values()]
+        return [receiver.stream for receiver in self._open_contexts.values()]
 
 
 def _limit(name: str, seconds: float | None) -> float:

@@ -6,16 +6,16 @@ threads keep the order of their calls. ``_reading`` guards the rest of a chunk t
 :meth:`TtsContext.read_audio` keeps. A thread acquires either lock before the connection's monitor,
 never after it. ``_counting`` guards the counts of the events that were taken, and is held for one
 statement. :meth:`TtsContext.interrupt` acquires only the monitor, so that a stalled ``send`` does
-not delay an interruption. The reader handles the messages of the service with the monitor held.
+not delay an interruption. The reader passes the messages of the service to the context's
+:class:`ContextReceiver`, see ``assembler.py``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeAlias, get_args
-
-import attrs
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from inworld_sync.errors import (
     ClosedError,
@@ -25,21 +25,18 @@ from inworld_sync.errors import (
     LocalProtocolError,
 )
 from inworld_sync.locks import make_lock
-from inworld_sync.models.events import InvalidMessage, StreamEnded, UnknownEvent
+from inworld_sync.models.events import StreamEnded
 from inworld_sync.models.tts import (
-    ContextClosed,
     ContextConfig,
-    ContextCreated,
-    ContextUpdated,
     FlushCompleted,
     TtsUsage,
 )
 from inworld_sync.sessions.event_source import EventSource
-from inworld_sync.sessions.event_stream import EventStream
-from inworld_sync.sessions.tts.assembler import Assembler
+from inworld_sync.sessions.tts.assembler import INTERRUPTED, ContextEvent, ContextReceiver
 from inworld_sync.sessions.tts.speech import AudioChunk
+from inworld_sync.transport.forgotten import close_if_forgotten
 from inworld_sync.wire import tts
-from inworld_sync.wire.contexts import Command, ContextProgress, Contexts, no_audio_error
+from inworld_sync.wire.contexts import Command, Contexts, no_audio_error
 from inworld_sync.wire.splitting import split_text
 from inworld_sync.wire.text import is_blank, require_piece, require_text
 
@@ -47,16 +44,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["ContextEvent", "ContextOwner", "TtsContext"]
-
-ContextEvent: TypeAlias = (
-    AudioChunk
-    | ContextClosed
-    | ContextCreated
-    | ContextUpdated
-    | FlushCompleted
-    | InvalidMessage
-    | UnknownEvent
-)
 
 # Once the service holds 1000 characters, the default threshold, the service speaks without a flush.
 # Then the service would send one FlushCompleted more than say() expects.
@@ -66,7 +53,9 @@ _SAID_CHARACTERS = tts.MAX_TEXT_CHARACTERS - 1
 # speak all its text, even if the service has not counted all characters.
 _IDLE_SECONDS = 0.5
 
-_INTERRUPTED = StreamEnded("client", reason="interrupted")
+_FORGOTTEN = StreamEnded(
+    "client", reason="not closed", error=ClosedError("the context was dropped without close()")
+)
 
 
 class ContextOwner(Protocol):
@@ -79,7 +68,7 @@ class ContextOwner(Protocol):
         self, make: Callable[[Contexts, float], Command], timeout: float | None = None
     ) -> None: ...
     def _close_context(self, context_id: str, *, is_cancelled: bool = False) -> None: ...
-    def _drop(self, context: TtsContext) -> None: ...
+    def _drop(self, receiver: ContextReceiver, ended: StreamEnded = ...) -> None: ...
     def _wait_until(self, reached: Callable[[], bool]) -> None: ...
     def _mark_unhealthy(self) -> None: ...
 
@@ -110,17 +99,15 @@ class TtsContext(EventSource[ContextEvent]):
     def __init__(
         self,
         connection: ContextOwner,
-        context_id: str,
         config: ContextConfig,
-        stream: EventStream[ContextEvent],
-        progress: ContextProgress,
+        receiver: ContextReceiver,
     ) -> None:
-        super().__init__(stream)
-        self.id = context_id
+        super().__init__(receiver.stream)
+        self.id = receiver.id
         self.config = config
         self._connection = connection
-        self._assembler = Assembler(context_id, config.audio)
-        self._progress = progress
+        self._receiver = receiver
+        self._progress = receiver.progress
         self._order = make_lock()
         self._reading = make_lock()
         self._counting = make_lock()
@@ -258,6 +245,7 @@ class TtsContext(EventSource[ContextEvent]):
         with self._order:
             if self._stream.ended is None:
                 self._connection._close_context(self.id)
+                self._receiver.is_closed = True
 
     def interrupt(self) -> float:
         """
@@ -269,7 +257,7 @@ class TtsContext(EventSource[ContextEvent]):
             How many milliseconds of audio the iteration has returned. To find how much was heard,
             use :meth:`~inworld_sync.Playback.interrupt`.
         """
-        self._connection._drop(self)
+        self._connection._drop(self._receiver)
         audio = self.config.audio
         bytes_per_second = audio.encoding.bytes_per_sample * audio.sample_rate_hz
         return self._popped_bytes * 1000.0 / bytes_per_second if bytes_per_second else 0.0
@@ -362,12 +350,27 @@ class TtsContext(EventSource[ContextEvent]):
     def __repr__(self) -> str:
         return f"<TtsContext {self.id} {self.config.voice} ended={self.ended}>"
 
-    # The service class, the pool and the text feed call these methods, on any thread.
+    # The connection, the pool and the text feed call these methods, on any thread.
+
+    def _close_if_forgotten(self) -> None:
+        """Make sure that the context leaves its place, even if its user drops it."""
+        connection, receiver = self._connection, self._receiver
+
+        def close() -> None:
+            # After a fork, the context belongs to the parent.
+            with contextlib.suppress(ClosedError):
+                if receiver.stream.has_dispatcher:
+                    # The handlers get the speech of the text that was sent.
+                    connection._close_context(receiver.id)
+                else:
+                    connection._drop(receiver, _FORGOTTEN)
+
+        close_if_forgotten(self, f"the context {self.id}", lambda: receiver.is_open, close)
 
     @property
     def _was_interrupted(self) -> bool:
         """Whether the client has ended the context early."""
-        return self._stream.ended is _INTERRUPTED
+        return self._stream.ended is INTERRUPTED
 
     def _send_text(self, text: str, *, flush: bool = False, timeout: float | None = None) -> None:
         """Queue text. With *flush*, the service speaks the text as one generation."""
@@ -391,7 +394,7 @@ class TtsContext(EventSource[ContextEvent]):
 
     def _abandon(self) -> None:
         """Interrupt a context that got no answer. Create no more contexts on its connection."""
-        self._connection._drop(self)
+        self._connection._drop(self._receiver)
         self._connection._mark_unhealthy()
 
     def _wait_for_room(self, max_characters: int, max_bytes: int) -> bool:
@@ -421,48 +424,3 @@ class TtsContext(EventSource[ContextEvent]):
 
         self._connection._wait_until(has_room)
         return stream.ended is None
-
-    # The connection calls these methods, and holds its monitor.
-
-    def _end_interrupted(self) -> None:
-        """End the stream at once and drop the events that wait."""
-        self._stream.end(_INTERRUPTED)
-        self._stream.discard()
-
-    def _end_expired(self, error: DeadlineExceeded) -> None:
-        """End the stream because the service did not answer in time."""
-        self._stream.end(StreamEnded("client", reason="no answer", error=error))
-
-    def _handle(self, message: tts.ContextMessage, *, was_closing: bool) -> None:
-        """
-        Handle one message about this context.
-
-        Args:
-            message: The message of the service.
-            was_closing: Whether the client had already closed the context.
-        """
-        if isinstance(message, tts.AudioReceived):
-            self._handle_audio(message)
-            return
-        if isinstance(message, FlushCompleted):
-            self._assembler.generation_ended()
-        ended = self._progress.handle(message, was_closing=was_closing)
-        if not isinstance(message, (tts.ContextFault, tts.Unreadable)):
-            self._stream.append(message)
-        if ended is not None:
-            if isinstance(message, ContextClosed) and ended.error is None:
-                try:
-                    self._assembler.finish()
-                except InworldError as error:
-                    ended = attrs.evolve(ended, error=error)
-            self._stream.end(ended)
-
-    def _handle_audio(self, message: tts.AudioReceived) -> None:
-        try:
-            chunk = self._assembler.chunk(message)
-        except InworldError as error:
-            self._progress.was_answered = True
-            self._stream.end(StreamEnded("client", reason="unreadable audio", error=error))
-            return
-        self._progress.handle_audio(len(chunk.data), message.usage)
-        self._stream.append(chunk)

@@ -40,7 +40,7 @@ from inworld_sync.models.realtime import (
     UpdateSession,
 )
 from inworld_sync.sessions.realtime import responses as realtime_responses
-from inworld_sync.sessions.realtime.events import ToolCalled
+from inworld_sync.sessions.realtime.events import ResponseStarted, ToolCalled
 from inworld_sync.sessions.realtime.response import Response
 from inworld_sync.sessions.realtime.session import RealtimeSession
 from inworld_sync.tools.function import tool
@@ -206,6 +206,31 @@ def test_an_ignored_request_that_begins_late() -> None:
     assert ["r1"] == cancelled
 
 
+def test_a_cancelled_request_that_is_known_late() -> None:
+    """
+    A cancel of a request also cancels a response that has begun without the id of the request.
+
+    If the end of the response is lost, the response ends soon, and the next request is sent.
+    """
+    cancelled: list[str] = []
+    is_cancelled = threading.Event()
+
+    def script(service: Service, request: Event) -> None:
+        service.item("r1", "a1")
+        assert is_cancelled.wait(PATIENCE_SECONDS)
+        service.created("r1", request)
+        cancelled.append(service.until("response.cancel")["response_id"])
+
+    with realtime(answering(script)) as iw, iw.realtime.connect() as rt:
+        reply = rt.respond()
+        next(e for e in rt.events(timeout=PATIENCE_SECONDS) if isinstance(e, ResponseStarted))
+        reply.cancel()
+        is_cancelled.set()
+        assert "next" == rt.respond().wait(PATIENCE_SECONDS).text.strip()
+        assert "cancelled" == reply.status
+    assert ["r1"] == cancelled
+
+
 # Fields of an error that refuses the first request.
 REFUSALS = [
     {"code": "invalid_value", "param": "response.voice"},
@@ -266,7 +291,7 @@ def test_busy_for_too_long() -> None:
             request = service.request()
             service.error(BUSY, event_id=request["event_id"])
 
-    with realtime(script) as iw, iw.realtime.connect(response_start_timeout=0.3) as rt:
+    with realtime(script) as iw, iw.realtime.connect(response_start_timeout=2.0) as rt:
         with pytest.raises(ServiceError) as caught:
             rt.respond().wait()
 

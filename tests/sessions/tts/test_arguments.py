@@ -18,6 +18,7 @@ from inworld_sync import (
     QuotaError,
     SynthesisContext,
     TtsConnection,
+    TtsContext,
 )
 from inworld_sync.sessions.tts.service import DEFAULTS, Tts
 
@@ -43,27 +44,27 @@ def test_calls(iw: Inworld, call: Callable[[Inworld], object], words: str) -> No
         call(iw)
 
 
-# (call of a connection or of its context, part of the error)
-ON_A_CONNECTION: list[tuple[Callable[[TtsConnection], object], str]] = [
-    (lambda c: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
-    (lambda c: c.context(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
-    (lambda c: c.context().on(5, print), "kind must be a class of events or the name"),  # type: ignore[arg-type]
-    (lambda c: c.context().on(AudioChunk, None), "handler must be callable"),  # type: ignore[type-var]
-    (lambda c: c.context().subscribe("a"), "maxsize must be an integer"),  # type: ignore[arg-type]
-    (lambda c: c.context().send(None), "text must be a str"),  # type: ignore[arg-type]
-    (lambda c: c.context().update(5), "changes must be a mapping"),  # type: ignore[arg-type]
-    (lambda c: next(c.context().events(timeout="x")), "timeout must be a number of seconds"),  # type: ignore[arg-type]
+# (call of a connection and of its context, part of the error)
+ON_A_CONNECTION: list[tuple[Callable[[TtsConnection, TtsContext], object], str]] = [
+    (lambda c, _: c.context("Ashley"), "voice='Ashley'"),  # type: ignore[arg-type]
+    (lambda c, _: c.context(timeout="x"), "timeout must be a number of seconds"),  # type: ignore[arg-type]
+    (lambda _, x: x.on(5, print), "kind must be a class of events or the name"),  # type: ignore[arg-type]
+    (lambda _, x: x.on(AudioChunk, None), "handler must be callable"),  # type: ignore[type-var]
+    (lambda _, x: x.subscribe("a"), "maxsize must be an integer"),  # type: ignore[arg-type]
+    (lambda _, x: x.send(None), "text must be a str"),  # type: ignore[arg-type]
+    (lambda _, x: x.update(5), "changes must be a mapping"),  # type: ignore[arg-type]
+    (lambda _, x: next(x.events(timeout="x")), "timeout must be a number of seconds"),  # type: ignore[arg-type]
 ]
 
 
 @pytest.mark.parametrize(("call", "words"), ON_A_CONNECTION)
 def test_calls_on_a_connection(
-    iw: Inworld, call: Callable[[TtsConnection], object], words: str
+    iw: Inworld, call: Callable[[TtsConnection, TtsContext], object], words: str
 ) -> None:
     """The error names the argument of the wrong type, and the connection continues."""
-    with iw.tts.connect() as connection:
+    with iw.tts.connect() as connection, connection.context() as context:
         with pytest.raises(ConfigError, match=words):
-            call(connection)
+            call(connection, context)
 
         assert connection.ended is None
 
@@ -137,7 +138,8 @@ def test_every_setting_of_a_context(iw: Inworld) -> None:
     """Keyword arguments are settings of the context, and replace settings of a config."""
     # The service refuses the model of these settings and closes the connection.
     with iw.tts.connect() as connection:
-        assert ContextConfig(**SETTINGS) == connection.context(**SETTINGS).config  # type: ignore[arg-type]
+        given = connection.context(**SETTINGS)  # type: ignore[arg-type]
+        assert ContextConfig(**SETTINGS) == given.config
     with iw.tts.connect() as connection:
         given = connection.context(ContextConfig(temperature=2, voice="Sarah"), temperature=1)
         assert ContextConfig(temperature=1, voice="Sarah") == given.config

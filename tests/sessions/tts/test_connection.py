@@ -503,9 +503,10 @@ def test_an_old_error_is_not_the_reason_of_a_later_close() -> None:
         service.close(1001, "maintenance")
 
     with scripted(grumbling) as iw, iw.tts.connect() as connection:
-        opened(connection)
+        first = opened(connection)
         with pytest.raises(ConnectionLost, match="maintenance"):
             list(opened(connection))
+        assert first.ended is not None
 
 
 def test_a_bad_key(spelling_server_url: str) -> None:

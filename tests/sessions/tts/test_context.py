@@ -700,7 +700,7 @@ def test_message_of_an_interruption(
         context.interrupt()
         context.interrupt()
         # When this later request is answered, all earlier requests have reached the service.
-        connection.context()
+        connection.context().close()
 
     closed = ["close_context"] if is_closed else []
     expected = closed + (verbs if verbs != closed else [])
