@@ -137,8 +137,10 @@ def test_phonemes_move_the_mouth() -> None:
         return talk.heard_ms >= 499 and not talk.is_speaking
 
     with realtime(script) as client, started(client) as talk:
+        ends: list[object] = []
+        talk.on(ResponseDone, ends.append)
         talk.say("Hi")
-        run_until(talk, lambda: talk.queued_ms >= 500, reads=False)
+        run_until(talk, lambda: ends and talk.queued_ms >= 500, reads=False)
         run_until(talk, lambda: is_heard(talk))
         assert talk.mouth.source == "phonemes"
         assert talk.heard_text == "moo"

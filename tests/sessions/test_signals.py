@@ -25,6 +25,7 @@ from inworld_sync import (
 from inworld_sync.wire.tts import MAX_CONTEXTS
 
 from support.interrupts import Interrupted, interrupted, returns
+from support.sound_card import until
 
 # The test raises at every seventh point of a call. tests/signal_storm.py tests random points.
 _STEP = 7
@@ -252,6 +253,8 @@ def test_an_exception_when_a_context_is_returned(iw: Inworld) -> None:
         sys.setprofile(raise_after_creation)
         with pytest.warns(ResourceWarning, match="context"), pytest.raises(Interrupted):
             connection.context(timeout=_SECONDS)
+        # A thread closes the context.
+        until(lambda: connection.free_contexts == MAX_CONTEXTS)
     contexts = [connection.context(timeout=_SECONDS) for _ in range(MAX_CONTEXTS)]
     connection.close()
     assert MAX_CONTEXTS == len(contexts)
