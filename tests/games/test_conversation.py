@@ -25,6 +25,7 @@ from inworld_sync import (
 from inworld_sync.emulator import Emulator
 from inworld_sync.games import Conversation
 from inworld_sync.games.output import SpeechOutput
+from inworld_sync.realtime import ResponseDone
 
 from support.game_loop import run_frames, run_until, tone
 from support.peers import PATIENCE_SECONDS
