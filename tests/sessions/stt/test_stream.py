@@ -683,8 +683,9 @@ def test_two_hours_of_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert () == transcript.turns
     assert 7200 * 8000 == connection.recognizer.samples
-    # At the beginning, the buffers are filled. Then 90 minutes follow, which are 86 MB of audio.
-    assert memory[-1] - memory[30] < 24 << 20
+    # At the beginning, the buffers are filled. The next 90 minutes are 86 MB of audio. Without the
+    # GIL, the allocator of a busy process may keep some freed memory.
+    assert memory[-1] - memory[30] < 48 << 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
