@@ -24,6 +24,7 @@ from inworld_sync import (
     SessionReconnected,
 )
 from inworld_sync.emulator import Emulator, Settings
+from inworld_sync.sessions.base import Connection
 from inworld_sync.sessions.tts.connection import TtsConnection
 from inworld_sync.transport.backoff import Backoff
 
@@ -32,6 +33,7 @@ from support.scripted import Service as TtsService, obedient as speaks, samples_
 from support.scripted_realtime import Service, obedient, realtime
 from support.scripted_recognizer import ScriptedRecognizer, engine_for
 from support.scripted_stt import SttConnectionScript, stt_server
+from support.sound_card import until
 from support.spelling import SpellingSynthesizer
 
 PATIENCE_SECONDS = 30.0
@@ -159,6 +161,38 @@ def test_twenty_threads(server: Emulator) -> None:
             thread.join(PATIENCE_SECONDS)
 
         assert [] == errors
+        assert 2 == auth._attempts
+
+
+def test_a_credential_that_is_refused_before_a_second_context(
+    server: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    If the service refuses the credential of a connection while an utterance creates a context on
+    this connection, the utterance uses a new connection.
+    """
+    has_second, sends = threading.Event(), itertools.count(1)
+    send = Connection._send
+
+    def send_in_order(connection: TtsConnection, message: str, timeout: float | None) -> None:
+        number = next(sends)
+        if number == 1:
+            assert has_second.wait(PATIENCE_SECONDS)
+        elif number == 2:
+            has_second.set()
+            until(lambda: connection._link.end is not None)
+        send(connection, message, timeout)
+
+    with client(server) as (iw, auth):
+        auth.header()
+        server.expire_tokens()
+        monkeypatch.setattr(Connection, "_send", send_in_order)
+        first = threading.Thread(target=speak, args=(iw,))
+        first.start()
+        until(lambda: iw.tts._pool._connections)
+        speak(iw)
+        first.join(PATIENCE_SECONDS)
+
         assert 2 == auth._attempts
 
 

@@ -119,11 +119,12 @@ class TtsPool:
         Raises:
             QuotaError: All connections of the account are full, and no context ended in time.
             TransportError: Could not connect.
+            ServiceError: The service refused a connection, or ended two connections with an error.
             ClosedError: The pool was closed, or the caller no longer waits.
         """
         deadline = RunningDeadline(timeout, "waiting for a TTS context")
         call = object()
-        began, has_waited = time.monotonic(), False
+        began, has_waited, was_refused = time.monotonic(), False, False
         try:
             self._calls.append(call)
             while True:
@@ -142,6 +143,14 @@ class TtsPool:
                     continue
                 except (ClosedError, ConnectionLost):
                     # The service or the network has just ended an idle connection.
+                    connection._mark_unhealthy()
+                except ServiceError as error:
+                    # The service has just ended the connection with an error, such as a refusal of
+                    # the credential, and has not received the request for this context.
+                    is_renewable = not isinstance(error, AuthError) or self.renew(connection)
+                    if was_refused or not is_renewable:
+                        raise
+                    was_refused = True
                     connection._mark_unhealthy()
         finally:
             self._calls.remove(call)
