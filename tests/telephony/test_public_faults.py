@@ -35,6 +35,9 @@ from support.phone import (
 )
 from support.scripted_realtime import Service, realtime
 
+# With this lead, the carrier has unheard audio at an interruption even on a busy machine.
+LONG_LEAD = CallOptions(lead_ms=3000)
+
 
 def speech(milliseconds: int = 200) -> Speech:
     words = (WordTime("Hello", 0, 150), WordTime("there.", 150, milliseconds))
@@ -80,7 +83,7 @@ def test_second_answer_interrupted_before_its_first_mark() -> None:
             interrupted_when(call, 260, found),
         )
         with realtime(script) as iw, iw.realtime.connect(session()) as rt:
-            with in_call(call, rt):
+            with in_call(call, rt, LONG_LEAD):
                 call.wait(lambda _: found and len(found[0].said("conversation.item.truncate")))
                 call.wait(lambda each: not each.queued_ms)
 
@@ -187,7 +190,7 @@ def test_an_interrupted_greeting() -> None:
         service.until_left()
 
     with SimulatedCall() as call, realtime(script) as iw, iw.realtime.connect(session()) as rt:
-        with in_call(call, rt, CallOptions(greeting=speech(5000))):
+        with in_call(call, rt, CallOptions(greeting=speech(5000), lead_ms=3000)):
             call.wait(lambda _: added)
 
     assert "Hello" == added[0]["content"][0]["text"]
