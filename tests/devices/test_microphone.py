@@ -131,21 +131,21 @@ def test_is_muted_while_the_speaker_plays(sound_card: SoundCard) -> None:
     """Silence is recorded while the speaker of mute_while plays. Audio is recorded after that."""
     sound_card.microphone = ramp(60_000)
     with (
-        Speaker(24000) as speaker,
-        Microphone(RATE_HZ, mute_while=speaker, hangover_ms=0) as microphone,
+        Speaker(24000, buffer_ms=30_000) as speaker,
+        # On a busy machine, the simulated speaker may play nothing for a moment.
+        Microphone(RATE_HZ, mute_while=speaker, hangover_ms=1000) as microphone,
     ):
         before = read_at_least(microphone, 20)
-        speaker.write(bytes([1, 0]) * 24000)
+        speaker.write(bytes([1, 0]) * 24000 * 30)
         until(lambda: speaker.heard_samples > 100)
         while microphone._ring.stats.waiting_samples > 320:
             read_at_least(microphone, 20)
         during = read_at_least(microphone, 40)[-640:]
         speaker.clear()
-        after = read_at_least(microphone, 400)
+        until(lambda: microphone.read(timeout=PATIENCE_S)[-2:] != bytes(2))
 
     assert before == ramp(20)
     assert during == bytes(640)
-    assert after[-2:] != bytes(2)
 
 
 def test_continues_on_the_new_default(sound_card: SoundCard) -> None:
