@@ -600,23 +600,25 @@ def test_the_end_of_the_session_is_the_end_of_the_conversation(monkeypatch, is_l
     assert audio.strip(b"\0") == SECOND.strip(b"\0")
 
 
+def lose_connection(service: Service) -> None:
+    """Open the session, and end the connection when audio arrives."""
+    service.open()
+    service.until("input_audio_buffer.append")
+    service.hang_up()
+
+
 def test_a_lost_connection_is_replaced() -> None:
     """
     While the client reconnects, the state is ``reconnecting``. Then the conversation continues.
     """
     again = threading.Event()
 
-    def first(service: Service) -> None:
-        service.open()
-        service.until("input_audio_buffer.append")
-        service.hang_up()
-
     def second(service: Service) -> None:
         assert again.wait(30)
         service.open()
         service.until_left()
 
-    with realtime(first, second) as client, started(client) as talk:
+    with realtime(lose_connection, second) as client, started(client) as talk:
         run_until(talk, lambda: talk.state == "open")
         talk.send_audio(bytes(4800))
         run_until(talk, lambda: talk.state == "reconnecting")
@@ -628,17 +630,12 @@ def test_speech_after_cancel_without_a_connection_is_heard() -> None:
     """If the game calls cancel() while the client reconnects, later speech is heard."""
     again = threading.Event()
 
-    def first(service: Service) -> None:
-        service.open()
-        service.until("input_audio_buffer.append")
-        service.hang_up()
-
     def second(service: Service) -> None:
         assert again.wait(30)
         speak(service, SECOND)
         service.until_left()
 
-    with realtime(first, second) as client, started(client) as talk:
+    with realtime(lose_connection, second) as client, started(client) as talk:
         run_until(talk, lambda: talk.state == "open")
         talk.send_audio(bytes(4800))
         run_until(talk, lambda: talk.state == "reconnecting")
